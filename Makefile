@@ -1,0 +1,43 @@
+# Two commands do everything: `make lab` to learn, `make test` to check. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help lab test notebooks lint figures seeds data constraints clean
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 14
+
+lab: data  ## set up, and open JupyterLab on the first notebook
+	$(BIN)/python tools/open_lab.py
+
+test: data  ## set up, and run every test: units, browser, notebooks
+	$(BIN)/python -m pytest --nbval $(ARGS)
+
+notebooks: data  ## run every notebook and store its outputs
+	$(BIN)/python tools/refresh_notebooks.py $(ARGS)
+
+lint: $(READY)  ## check style and layout of code and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+figures: data  ## draw the pictures in img/
+	$(BIN)/python tools/draw_figures.py
+
+seeds: data  ## train LeNet with five seeds; writes benchmarks/seeds.json
+	$(BIN)/python tools/run_seeds.py
+
+data: $(READY)  ## find Fashion-MNIST, or get it
+	@$(BIN)/python -m lenet_helpers.data
+
+constraints: $(READY)  ## write down the versions that are installed and tested here
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $(READY)

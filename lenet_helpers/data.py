@@ -1,0 +1,244 @@
+"""Find, check and load Fashion-MNIST (MIT licence, Zalando Research, https://github.com/zalandoresearch/fashion-mnist)."""
+
+import gzip
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import filelock
+import numpy as np
+import platformdirs
+import torch
+import torchvision
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from torchvision.transforms import functional
+
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+# SHA-256 of the uncompressed files.
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+CACHE = platformdirs.user_cache_path("lenet-step-by-step")
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
+
+log = logging.getLogger(__name__)
+
+
+class FashionMNIST(Dataset):
+    """Images as one tensor in memory; an index gives float32 in [0, 1] of shape (1, 28, 28), a list (n, 1, 28, 28).
+
+    ``images`` is uint8, shape (N, 28, 28), and ``labels`` int64, shape (N,). With ``resize``, the images of a batch are
+    resized as torchvision's transform does it.
+    """
+
+    def __init__(self, images, labels, resize=None):
+        self.images, self.labels, self.resize = images, labels, resize
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        images = self.images[index]
+        if self.resize:
+            pictures = [functional.to_pil_image(image) for image in images.reshape(-1, *images.shape[-2:])]
+            pictures = [functional.resize(picture, self.resize) for picture in pictures]
+            images = torch.stack([functional.pil_to_tensor(picture)[0] for picture in pictures])
+            images = images if isinstance(index, list) else images[0]
+        return images.unsqueeze(-3).float().div_(255), self.labels[index]
+
+
+def load_data_fashion_mnist(batch_size, resize=None):
+    """Return ``(train_iter, test_iter)``: DataLoaders over the 60,000 training and 10,000 test images.
+
+    A batch is ``(X, y)``: X float32 in [0, 1] of shape (batch_size, 1, 28, 28), y int64 class numbers. The training
+    images come in a new order every epoch. Finds the data by itself; raises FileNotFoundError where it cannot.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, for example 256; it is {batch_size!r}")
+    arrays = {name: read_idx(path) for name, path in find_data().items()}
+    train, test = (
+        FashionMNIST(arrays[f"{part}-images-idx3-ubyte"], arrays[f"{part}-labels-idx1-ubyte"].long(), resize)
+        for part in ("train", "t10k")
+    )
+    return batch_loader(train, batch_size, shuffle=True), batch_loader(test, batch_size)
+
+
+def batch_loader(dataset, batch_size, shuffle=False):
+    """Return a DataLoader that takes each mini-batch from ``dataset`` by one indexing, in this process.
+
+    The order under a seed is that of ``DataLoader(dataset, batch_size, shuffle)``.
+    """
+    order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+    return DataLoader(dataset, sampler=BatchSampler(order, batch_size, drop_last=False), batch_size=None)
+
+
+def read_idx(path):
+    """Return the array of an idx file as a uint8 tensor that shares the memory of the file's cached pages.
+
+    Raises ValueError if the header is not that of an idx file of unsigned bytes or does not fit the file's size.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or not 1 <= magic[3] <= 4:
+            raise ValueError(f"{path} is no idx file of unsigned bytes: it starts with {magic!r}; get the file again")
+        rank = magic[3]
+        header = file.read(4 * rank)
+    shape = tuple(int(n) for n in np.frombuffer(header[: len(header) // 4 * 4], dtype=">u4"))
+    expected = 4 + 4 * rank + int(np.prod(shape, dtype=object))
+    if len(shape) < rank or size != expected or 0 in shape:
+        raise ValueError(f"{path} has {size:,} bytes; an idx file of shape {shape} has {expected:,}: get it again")
+    # Copy-on-write: the pages stay shared with other kernels, and writing to the tensor never reaches the file.
+    return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", offset=4 + 4 * rank, shape=shape))
+
+
+def data_folder():
+    """Return the folder that downloads go to: ``$LENET_DATA``, the repository's ``data``, or the user's cache."""
+    if chosen := os.environ.get("LENET_DATA"):
+        return Path(chosen)
+    repository = Path(__file__).parents[1]
+    if (repository / "pyproject.toml").exists():
+        return repository / "data"
+    return CACHE
+
+
+def find_data():
+    """Return the paths of the four checked, uncompressed files; get them if they are not here yet.
+
+    Looked for in this order: ``$LENET_DATA``, the repository's ``data`` folder, Debian's package as installed, as
+    downloaded by apt (no root needed), torchvision's download. Each file is used only if its SHA-256 is right; a
+    damaged one is moved aside. Raises FileNotFoundError with all that was tried and what to do.
+    """
+    folder = data_folder()
+    if os.environ.get("LENET_DATA") and not folder.is_dir():
+        raise FileNotFoundError(
+            f"LENET_DATA is set to {str(folder)!r}, which is no folder. "
+            "Create it (the data set is then put into it), or unset LENET_DATA to use the project's own data folder."
+        )
+    writable = folder if os.access(folder if folder.exists() else folder.parent, os.W_OK) else CACHE
+    raw = writable / "FashionMNIST" / "raw"  # where torchvision.datasets.FashionMNIST(root=...) looks, too
+    for place in (folder, folder / "FashionMNIST" / "raw", raw):
+        if all(_is_intact(place / name) for name in SHA256):
+            return {name: place / name for name in SHA256}
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(raw / ".lock"):  # a second kernel waits here, and then finds the files
+            _fetch(folder, raw)
+    except PermissionError as error:
+        raise PermissionError(
+            f"Fashion-MNIST is not complete in {folder}, and this folder cannot be written to ({error}). "
+            "Make it writable, or set LENET_DATA to a folder of your own."
+        ) from error
+    return {name: raw / name for name in SHA256}
+
+
+def _fetch(folder, raw):
+    """Fill ``raw`` with the files that are missing or damaged, from the first source that has them."""
+    tried = []
+    for path in (raw / name for name in SHA256):
+        if path.exists() and not _is_intact(path):
+            _move_aside(path)
+    for name, source in (
+        (f"the folder {folder}", lambda wanted, into: _copy_from(folder, wanted, into)),
+        (f"Debian's /{DEBIAN_FOLDER}", lambda wanted, into: _copy_from(Path("/") / DEBIAN_FOLDER, wanted, into)),
+        (f"Debian's package {DEBIAN_PACKAGE} by apt-get download", _copy_from_debian_package),
+        ("torchvision's download", _download),
+    ):
+        wanted = [file for file in SHA256 if not (raw / file).exists()]
+        if not wanted:
+            return
+        try:
+            with tempfile.TemporaryDirectory(dir=raw, prefix=".incoming-") as incoming:
+                source(wanted, Path(incoming))
+                for file in wanted:
+                    if _is_intact(Path(incoming) / file):
+                        os.replace(Path(incoming) / file, raw / file)  # complete or not there at all
+                    else:
+                        log.warning("%s from %s is damaged (its SHA-256 is wrong): looking elsewhere", file, name)
+                        raise ValueError(f"its {file} is damaged (the SHA-256 is wrong)")
+        except PermissionError:
+            raise
+        except (OSError, RuntimeError, ValueError, EOFError, subprocess.SubprocessError) as error:
+            tried.append(f"  - {name}: {error}")
+    if missing := [file for file in SHA256 if not (raw / file).exists()]:
+        raise FileNotFoundError(
+            f"Fashion-MNIST could not be found: {', '.join(missing)} missing. Tried in this order:\n"
+            + "\n".join(tried)
+            + "\nYou can do one of two things:\n"
+            "  1. connect to the internet (on Debian also: sudo apt-get install dataset-fashion-mnist) and try again;\n"
+            "  2. copy the four files, as they are or as .gz, into a folder and set LENET_DATA to it."
+        )
+
+
+def _is_intact(path):
+    """Return whether a file is there with the SHA-256 that its name asks for."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == SHA256[path.name]
+
+
+def _move_aside(path):
+    """Rename a damaged file so that nothing takes it for a complete one, and say so."""
+    aside = path.with_name(path.name + ".damaged")
+    os.replace(path, aside)
+    log.warning("%s is damaged (its SHA-256 is wrong): moved aside to %s; getting it again", path, aside.name)
+
+
+def _copy_from(folder, wanted, incoming):
+    """Copy files, unpacking .gz ones, from a folder."""
+    for file in wanted:
+        plain, packed = folder / file, folder / f"{file}.gz"
+        if packed.is_file():
+            with gzip.open(packed, "rb") as source, (incoming / file).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        elif plain.is_file():
+            shutil.copyfile(plain, incoming / file)
+        else:
+            raise FileNotFoundError(f"neither {file} nor {file}.gz is there")
+
+
+def _copy_from_debian_package(wanted, incoming):
+    """Download Debian's package into a scratch folder and unpack it there; needs apt-get and dpkg-deb, but not root."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise FileNotFoundError("this is no Debian system")
+    lists = incoming / "lists"
+    (lists / "partial").mkdir(parents=True)
+    own_lists = ["-o", f"Dir::State::Lists={lists}"]
+    for options in ([], own_lists):
+        if options:  # the system's package lists are empty or old: read fresh ones, for this download alone
+            _run(["apt-get", *options, "-qq", "update"], incoming)
+        try:
+            _run(["apt-get", *options, "-qq", "download", DEBIAN_PACKAGE], incoming)
+            break
+        except subprocess.CalledProcessError as error:
+            if options:
+                raise RuntimeError((error.stderr or "").strip() or str(error)) from error
+    (package,) = incoming.glob("*.deb")
+    _run(["dpkg-deb", "-x", package.name, "."], incoming)
+    _copy_from(incoming / DEBIAN_FOLDER, wanted, incoming)
+
+
+def _run(command, folder):
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
+
+
+def _download(wanted, incoming):
+    """Download with torchvision, which knows the mirrors."""
+    torchvision.datasets.FashionMNIST(root=incoming, download=True)
+    _copy_from(incoming / "FashionMNIST" / "raw", wanted, incoming)
+
+
+if __name__ == "__main__":
+    for path in find_data().values():
+        print(path)

@@ -1,0 +1,51 @@
+"""What every explorer shares: its script and style, and a still picture for readers without a kernel."""
+
+import base64
+import io
+from pathlib import Path
+
+import anywidget
+
+HERE = Path(__file__).parent
+
+
+def read_script(name):
+    """Return the JavaScript module ``name`` with the shared helpers of ``common.js`` in front of it.
+
+    A widget's module is sent to the page as one text, so it cannot import a neighbouring file.
+    """
+    return (HERE / "common.js").read_text(encoding="utf-8") + (HERE / name).read_text(encoding="utf-8")
+
+
+def read_style(name):
+    """Return the style sheet ``name`` with the shared one in front of it."""
+    return (HERE / "common.css").read_text(encoding="utf-8") + (HERE / name).read_text(encoding="utf-8")
+
+
+def to_png(figure):
+    """Return the PNG bytes of a matplotlib Figure, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+class Explorer(anywidget.AnyWidget):
+    """A widget whose cell also stores a picture, which GitHub and untrusted notebooks show.
+
+    A subclass sets ``_esm`` and ``_css`` by ``read_script`` and ``read_style``, and defines ``figure()`` and
+    ``summary()``: one line of plain text that is the same on every run.
+    """
+
+    def figure(self):
+        """Return a matplotlib Figure of the present state."""
+        raise NotImplementedError
+
+    def summary(self):
+        """Return one line that says what the widget shows."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data["text/plain"] = self.summary()
+        data["image/png"] = base64.b64encode(to_png(self.figure())).decode()
+        return data, metadata

@@ -1,0 +1,31 @@
+// Shared by every explorer: build elements, map numbers to colours. This text is put in front of each widget's module.
+
+/** Create an element; known keys are set as properties, others (aria-…, role, data-…) as attributes. */
+const element = (tag, attributes = {}, ...children) => {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key in node) node[key] = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+};
+
+/** Ink on paper: 0 is white, 1 is black. */
+const gray = (value) => {
+  const level = Math.round(255 * (1 - Math.max(0, Math.min(1, value))));
+  return `rgb(${level},${level},${level})`;
+};
+
+/** Blue for positive, orange for negative, white for 0; value in [-1, 1]. Safe for colour-blind readers. */
+const signed = (value) => {
+  const v = Math.max(-1, Math.min(1, value));
+  const mix = (to) => Math.round(255 + (to - 255) * Math.abs(v));
+  return v < 0 ? `rgb(${mix(213)},${mix(94)},${mix(0)})` : `rgb(${mix(0)},${mix(114)},${mix(178)})`;
+};
+
+/** The arrow keys as [row, column] steps. */
+const ARROWS = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+
+/** Write a number with a real minus sign and a fixed number of decimals. */
+const written = (value, decimals = 3) => value.toFixed(decimals).replace("-", "−");

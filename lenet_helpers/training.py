@@ -1,0 +1,203 @@
+"""Train a net and measure its accuracy; the one training loop that the notebooks, the panel and the tests drive."""
+
+import math
+import time
+
+import torch
+from torch import nn
+
+from lenet_helpers.curves import LiveCurves
+
+
+def evaluate_accuracy_gpu(net, data_iter, device=None):
+    """Return the share of examples in ``data_iter`` that ``net`` classifies correctly, in [0, 1].
+
+    Runs on ``device``, by default the one that holds the net's parameters. Leaves the net in the mode it found it in.
+    Raises ValueError if ``data_iter`` is empty.
+    """
+    if device is None:
+        device = next(net.parameters()).device
+    was_training = net.training
+    net.eval()
+    correct, total = torch.zeros((), dtype=torch.int64, device=device), 0
+    try:
+        with torch.no_grad():
+            for X, y in data_iter:
+                X, y = X.to(device), y.to(device)
+                correct += (net(X).argmax(dim=1) == y).sum()
+                total += len(y)
+    finally:
+        net.train(was_training)
+    if total == 0:
+        raise ValueError("data_iter is empty: there is nothing to measure the accuracy on; give it at least one batch")
+    return correct.item() / total
+
+
+def init_weights(layer):
+    """Draw the weights of a linear or convolutional layer by Xavier's uniform rule (Glorot and Bengio, 2010)."""
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(layer.weight)
+
+
+def train_steps(net, train_iter, test_iter, num_epochs, optimizer, device):
+    """Train, and yield ``(epoch, metric, test_acc)`` after every mini-batch; the caller decides how long to go on.
+
+    ``epoch`` counts the epochs done, in fractions. ``metric`` is a tensor on ``device``: the sum of the losses, the
+    number of correct predictions and the number of examples of this epoch so far. ``test_acc`` is None, but for one
+    more step at the end of each epoch. A change of ``optimizer``'s learning rate acts from the next mini-batch.
+    """
+    loss = nn.CrossEntropyLoss()
+    for epoch in range(num_epochs):
+        metric = torch.zeros(3, dtype=sum_dtype(device), device=device)
+        net.train()
+        for i, (X, y) in enumerate(train_iter):
+            optimizer.zero_grad()
+            X, y = X.to(device), y.to(device)
+            y_hat = net(X)
+            l = loss(y_hat, y)
+            l.backward()
+            optimizer.step()
+            with torch.no_grad():
+                metric[0] += l * len(y)
+                metric[1] += (y_hat.argmax(dim=1) == y).sum()
+                metric[2] += len(y)
+            yield epoch + (i + 1) / len(train_iter), metric, None
+        yield epoch + 1, metric, evaluate_accuracy_gpu(net, test_iter, device)
+
+
+def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, snapshots=None):
+    """Initialise ``net``, train it by mini-batch SGD with live curves, print the result and return the history.
+
+    The history is a list of rows ``{"epoch", "loss", "train_acc", "test_acc"}``, about six per epoch; test_acc is None
+    but in the last row of each epoch. An interrupt, or a loss that is no longer finite, ends the training early with a
+    message; the net and the history stay usable. A list given as ``snapshots`` gets the weights after every epoch.
+    """
+    report = Report(train_iter, num_epochs, lr, device)
+    net.apply(init_weights)
+    print("training on", device)
+    net.to(device, memory_format=torch.channels_last)  # same numbers, in the order that convolutions run fastest on
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+    try:
+        for epoch, metric, test_acc in train_steps(net, report.train_iter, test_iter, num_epochs, optimizer, device):
+            report.add(epoch, metric, test_acc)
+            if snapshots is not None and test_acc is not None:
+                snapshots.append(copy_weights(net))
+    except (KeyboardInterrupt, FloatingPointError) as reason:
+        report.stop(reason)
+    return report.finish()
+
+
+class Report:
+    """What ``train_ch6`` tells while it trains: the history, the live curves, the speed and the result.
+
+    Raises ValueError or TypeError for settings that cannot be trained with.
+    """
+
+    def __init__(self, train_iter, num_epochs, lr, device):
+        check_settings(train_iter, num_epochs, lr)
+        self.train_iter = TimedLoader(train_iter)
+        self.history = []
+        self.curves = LiveCurves(num_epochs)
+        self.device = torch.device(device)
+        self.num_batches, self.num_examples = len(train_iter), 0
+        self.evaluating = 0.0
+        self.start = self.last = time.perf_counter()
+
+    def add(self, epoch, metric, test_acc):
+        """Note a step; read it from the device, and draw it, five times an epoch and at the epoch's end."""
+        batch = round(epoch * self.num_batches) % self.num_batches
+        if test_acc is not None:
+            self.evaluating += time.perf_counter() - self.last
+            self.num_examples += int(metric[2])
+        if test_acc is not None or batch % max(1, self.num_batches // 5) == 0:
+            self.history.append(read_row(epoch, metric, test_acc))
+            self.curves.update(self.history)
+        self.last = time.perf_counter()
+
+    def stop(self, reason):
+        """Say why the training ends before its last epoch."""
+        if isinstance(reason, KeyboardInterrupt):
+            reason = "you interrupted it"
+        print(f"stopped early: {reason}. The net keeps what it has learned, and the history ends here")
+
+    def finish(self):
+        """Wait for the device, draw the last picture, print d2l's two lines and return the history."""
+        synchronize(self.device)
+        seconds = time.perf_counter() - self.start
+        computing = seconds - self.train_iter.seconds - self.curves.seconds - self.evaluating
+        self.curves.finish(self.history)
+        finished = [row for row in self.history if row["test_acc"] is not None]
+        if finished:
+            last = finished[-1]
+            print(f"loss {last['loss']:.3f}, train acc {last['train_acc']:.3f}, test acc {last['test_acc']:.3f}")
+            print(
+                f"{self.num_examples / seconds:.1f} examples/sec on {self.device} "
+                f"({self.num_examples / computing:.1f} examples/sec without loading, testing and drawing)"
+            )
+        return self.history
+
+
+class TimedLoader:
+    """A data loader that adds up the seconds in which the training waits for its next mini-batch."""
+
+    def __init__(self, loader):
+        self.loader, self.seconds = loader, 0.0
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        start = time.perf_counter()
+        for batch in self.loader:
+            self.seconds += time.perf_counter() - start
+            yield batch
+            start = time.perf_counter()
+
+
+def read_row(epoch, metric, test_acc):
+    """Read a step of ``train_steps`` from its device into a row of the history; the device is waited for.
+
+    Raises FloatingPointError if the loss has turned NaN or infinite.
+    """
+    loss_sum, correct, examples = metric.tolist()
+    loss = loss_sum / examples
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss} at epoch {epoch:.2f}: the weights grew without bound; try a smaller learning rate"
+        )
+    return {"epoch": epoch, "loss": loss, "train_acc": correct / examples, "test_acc": test_acc}
+
+
+def check_settings(train_iter, num_epochs, lr):
+    """Raise TypeError or ValueError, saying what to do, for settings that cannot be trained with."""
+    if isinstance(num_epochs, bool) or not isinstance(num_epochs, int):
+        raise TypeError(f"num_epochs must be a whole number, for example 10; it is {num_epochs!r}")
+    if num_epochs < 1:
+        raise ValueError(f"num_epochs must be at least 1; it is {num_epochs}")
+    if isinstance(lr, bool) or not isinstance(lr, int | float):
+        raise TypeError(f"lr, the learning rate, must be a number, for example 0.9; it is {lr!r}")
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr, the learning rate, must be positive and finite, for example 0.9; it is {lr}")
+    if len(train_iter) == 0:
+        raise ValueError("train_iter is empty: there is no mini-batch to train on; give it at least one batch")
+
+
+def copy_weights(net):
+    """Return a copy of the net's weights on the CPU, as ``net.load_state_dict`` takes them."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+
+
+def find_device():
+    """Return the machine's accelerator (CUDA or MPS) as a torch.device, or the CPU."""
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+def synchronize(device):
+    """Wait until ``device`` has finished all that was asked of it."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def sum_dtype(device):
+    """Return the precision to sum losses in: float64, or float32 on MPS, which has no float64."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64

@@ -1,0 +1,90 @@
+"""Fixtures for the tests in a real browser: Debian's Chromium, or the one that playwright installed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHOTS = Path(__file__).parent / "shots"  # screenshots, ignored by git and kept by CI
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
+
+
+def find_chromium():
+    """Return the path of a Chromium, or None."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, filter(None, names)) if path), None)
+
+
+def pytest_collection_modifyitems(items):
+    """Without a browser skip these tests and say so; where LENET_REQUIRE_BROWSER is set, let them fail instead."""
+    if find_chromium() or os.environ.get("LENET_REQUIRE_BROWSER"):
+        return
+    skip = pytest.mark.skip(reason="no Chromium found: install chromium, or set CHROMIUM to its path")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    return {**browser_type_launch_args, "executable_path": find_chromium(), "args": FLAGS}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args):
+    return {**browser_context_args, "viewport": {"width": 1280, "height": 1000}}
+
+
+@pytest.fixture
+def shoot(page):
+    """Return a function that keeps a screenshot of the page under a name."""
+    SHOTS.mkdir(exist_ok=True)
+    return lambda name: page.screenshot(path=SHOTS / f"{name}.png")
+
+
+@pytest.fixture
+def mount(page):
+    """Return a function that shows a widget's own script in a blank page, with a stand-in for its kernel side.
+
+    ``mount(widget)`` gives the root locator; in the page, ``model.get``, ``model.set`` and ``model.emit`` play the kernel.
+    """
+
+    def show(widget, dark=False):
+        names = [name for name in widget.keys if not name.startswith("_")]
+        state = {name: getattr(widget, name) for name in names if name not in ("layout", "tabbable", "tooltip")}
+        page.set_content("<body><div id='widget'></div></body>")
+        if dark:
+            page.add_style_tag(
+                content="body{background:#111;--jp-ui-font-color1:#eee;--jp-layout-color0:#111;--jp-layout-color1:#222;"
+                "--jp-layout-color2:#333;--jp-border-color1:#999;--jp-success-color0:#9ccc9c;--jp-error-color1:#ff8a80}"
+            )
+        page.add_style_tag(content=str(widget._css))
+        page.evaluate(
+            """async ([script, state]) => {
+                const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+                const { default: widget } = await import(url);
+                const listeners = {};
+                window.model = {
+                    get: (key) => state[key],
+                    set: (key, value) => {
+                        const changes = typeof key === "object" ? key : { [key]: value };
+                        Object.assign(state, changes);
+                        for (const name of Object.keys(changes)) (listeners[`change:${name}`] ?? []).forEach((f) => f());
+                    },
+                    save_changes: () => { window.saved = { ...state }; },
+                    on: (event, f) => { (listeners[event] ??= []).push(f); },
+                    off: (event, f) => { listeners[event] = (listeners[event] ?? []).filter((g) => f && g !== f); },
+                    send: (content) => { (window.sent ??= []).push(content); },
+                    emit: (event, ...rest) => { (listeners[event] ?? []).forEach((f) => f(...rest)); },
+                };
+                await widget.render({ model: window.model, el: document.getElementById("widget") });
+            }""",
+            [str(widget._esm), state],
+        )
+        return page.locator("#widget")
+
+    return show
