@@ -1,0 +1,367 @@
+"""Predict the walk of a picture through a net: a quiz that says which term of a shape or a count is wrong."""
+
+import re
+from dataclasses import dataclass
+from math import prod
+
+import traitlets
+from matplotlib.figure import Figure
+from torch import nn
+
+from lenet_helpers.explorers.base import Explorer, read_script, read_style
+from lenet_helpers.shapes import output_size, walk_shapes
+
+POOLS = (nn.AvgPool2d, nn.MaxPool2d)
+FULL_WIDTH = str.maketrans("，、（）［］【】×０１２３４５６７８９", ",,()[][]x0123456789")
+
+
+def parse_shape(text):
+    """Return the shape in ``text`` as a tuple of ints.
+
+    Reads "8, 3, 32, 32", "(8, 3, 32, 32)", "8x3x32x32" and "torch.Size([8, 3, 32, 32])", and takes a tuple or a
+    torch.Size as it is. Raises ValueError for anything else.
+    """
+    if not isinstance(text, str):
+        text = ", ".join(map(str, text))
+    bare = re.sub(r"torch\.Size|[()\[\]]", " ", text.translate(FULL_WIDTH)).strip().rstrip(",")
+    parts = re.split(r"\s*[,xX*]\s*|\s+", bare.strip())
+    if not all(re.fullmatch(r"[0-9]{1,9}", part) for part in parts):
+        raise ValueError(f"{text.strip()!r} is not a shape. Write whole numbers with commas, such as 8, 3, 32, 32.")
+    return tuple(map(int, parts))
+
+
+def parse_count(text):
+    """Return the number in ``text``, which may group its digits as in "1,234"; raise ValueError for anything else."""
+    digits = re.sub(r"[,_\s]", "", str(text).translate(FULL_WIDTH))
+    if not re.fullmatch(r"[0-9]{1,15}", digits):
+        raise ValueError(f"{str(text).strip()!r} is not a count. Write one whole number, 0 if there is none.")
+    return int(digits)
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What is wrong with a shape and with a number of parameters; an empty text means right."""
+
+    shape: str
+    parameters: str
+
+    @property
+    def right(self):
+        """Return whether both answers are right."""
+        return not self.shape and not self.parameters
+
+    @property
+    def text(self):
+        """Return the feedback in one line."""
+        if self.right:
+            return "Right."
+        return f"Shape: {self.shape or 'right.'} Parameters: {self.parameters or 'right.'}"
+
+
+def diagnose(layer, input_shape, output_shape, answer_shape, answer_parameters):
+    """Return the ``Feedback`` on an answer: which term is wrong and a hint, never the right number.
+
+    ``layer`` maps ``input_shape`` to ``output_shape``; the shapes are tuples with the batch dimension first.
+    """
+    return Feedback(
+        shape=diagnose_shape(layer, tuple(input_shape), tuple(output_shape), tuple(answer_shape)),
+        parameters=diagnose_parameters(layer, tuple(output_shape), answer_parameters),
+    )
+
+
+def diagnose_shape(layer, given, right, answer):
+    """Return which term of a shape is wrong, with a hint; an empty text for the right shape."""
+    if answer == right:
+        return ""
+    if len(answer) == len(right) - 1:
+        rest = diagnose_shape(layer, given, right, (right[0], *answer))
+        return " ".join(["The batch dimension is missing: a shape starts with the number of images.", rest]).strip()
+    if len(answer) != len(right):
+        return _diagnose_length(layer, right, answer)
+    if len(right) == 4 and answer == (right[0], right[2], right[3], right[1]) and right[1] != right[2]:
+        return "Order: PyTorch puts the channels before height and width."
+    hints = []
+    if answer[0] != right[0]:
+        hints.append("Batch dimension: no layer changes the number of images, the first number.")
+    if answer[1:] == right[1:]:
+        return hints[0]
+    if isinstance(layer, nn.Conv2d | POOLS[0] | POOLS[1]):
+        hints += _diagnose_channels(layer, given, right, answer)
+        hints += _diagnose_sizes(layer, given, right, answer)
+    elif isinstance(layer, nn.Flatten):
+        hints.append(_diagnose_flatten(given, answer))
+    elif isinstance(layer, nn.Linear):
+        kept = "you kept the length of the input. " if answer[-1] == layer.in_features else ""
+        hints.append(f"Features: {kept}The last number is how many outputs the layer has, its out_features.")
+    else:
+        hints.append(f"{_name(layer)} works on each number by itself, so the shape stays as it came in.")
+    return " ".join(hints)
+
+
+def _diagnose_length(layer, right, answer):
+    """Return the hint for a shape with too many or too few numbers."""
+    counted = f"Number of dimensions: you wrote {len(answer)} {'number' if len(answer) == 1 else 'numbers'}."
+    if isinstance(layer, nn.Flatten):
+        return f"{counted} Flatten keeps the batch dimension and joins all the others into one number."
+    if len(right) == 2:
+        return f"{counted} After Flatten there are two: batch and features."
+    return f"{counted} Pictures have four: batch, channels, height, width."
+
+
+def _diagnose_channels(layer, given, right, answer):
+    if answer[1] == right[1]:
+        return []
+    if not isinstance(layer, nn.Conv2d):
+        return ["Channels: pooling works on each channel by itself, so it keeps the second number."]
+    if answer[1] == given[1]:
+        return ["Channels: you kept the input channels. The second number of the layer says how many come out."]
+    if answer[1] == given[1] * right[1]:
+        return ["Channels: an output channel sums over all input channels, so the two numbers are not multiplied."]
+    return ["Channels: a convolution gives as many channels as it has kernels, its out_channels."]
+
+
+def _diagnose_sizes(layer, given, right, answer):
+    """Return the hints for height and width: one for both where they are wrong in the same way."""
+    hints = {
+        name: _diagnose_size(layer, axis, given[axis + 2], right[axis + 2], answer[axis + 2])
+        for axis, name in enumerate(("height", "width"))
+    }
+    if hints["height"] == hints["width"]:
+        return [f"Height and width: {hints['height']}"] if hints["height"] else []
+    return [f"{name.capitalize()}: {hint}" for name, hint in hints.items() if hint]
+
+
+def _diagnose_size(layer, axis, n, right, answer):
+    """Return which term of the output size along one axis was forgotten, or an empty text."""
+    if answer == right:
+        return ""
+    kernel, stride, dilation = (_along(axis, getattr(layer, name, 1)) for name in ("kernel_size", "stride", "dilation"))
+    padding = layer.padding
+    if padding == "same":
+        padding = dilation * (kernel - 1) / 2
+    padding = 0 if padding == "valid" else _along(axis, padding)
+    forgotten_padding = f"padding forgotten. This layer puts {padding:g} extra on each side before the window moves."
+    forgotten_stride = f"stride forgotten. The window jumps {stride} pixels at a time, so it stops at fewer places."
+    cases = [
+        (padding, output_size(n, kernel, 0, stride, dilation), forgotten_padding),
+        (padding, output_size(n + padding, kernel, 0, stride, dilation), "padding counts on both sides: 2p, not p."),
+        (stride > 1, output_size(n, kernel, padding, 1, dilation), forgotten_stride),
+        (stride > 1, n, forgotten_stride),
+        (stride > 1 and padding, output_size(n, kernel, 0, 1, dilation), f"{forgotten_padding} And {forgotten_stride}"),
+        (
+            dilation > 1,
+            output_size(n, kernel, padding, stride),
+            f"dilation forgotten. The pixels of the window are {dilation} apart, so it spans d(k − 1) + 1.",
+        ),
+        (
+            kernel > 1,
+            n + 2 * padding,
+            "kernel forgotten. The window must stay inside the input and its padding, "
+            "so it has fewer places than there are pixels.",
+        ),
+        (True, right - 1, "off by one. Count the first place too: the + 1 at the end of the formula."),
+        (stride > 1, right + 1, "off by one. Round down: a window that does not fit as a whole is left out."),
+        (True, right + 1, "off by one. A window of k pixels has n + 2p − k places besides the first."),
+    ]
+    for applies, wrong, hint in cases:
+        if applies and answer == wrong:
+            return hint
+    numbers = f"n = {n}, k = {kernel}, p = {padding:g}, s = {stride}, d = {dilation}"
+    return f"put {numbers} in the formula floor((n + 2p − d(k − 1) − 1) / s) + 1."
+
+
+def _diagnose_flatten(given, answer):
+    if answer[1] == prod(given[2:]):
+        return "Features: channels forgotten. Multiply all numbers after the batch dimension."
+    if answer[1] in given[1:]:
+        return "Features: Flatten keeps every number, so multiply all dimensions after the batch."
+    if answer[1] == sum(given[1:]):
+        return "Features: you added. Multiply all dimensions after the batch."
+    return "Features: multiply channels × height × width of the layer before."
+
+
+def diagnose_parameters(layer, output_shape, answer):
+    """Return which term of a number of parameters is wrong, with a hint; an empty text for the right number."""
+    if answer == sum(p.numel() for p in layer.parameters()):
+        return ""
+    if not any(True for _ in layer.parameters()):
+        return f"{_name(layer)} has nothing to learn: no weights and no biases."
+    if isinstance(layer, nn.Conv2d):
+        cases, formula = _convolution_cases(layer, output_shape)
+    elif isinstance(layer, nn.Linear):
+        cases, formula = _linear_cases(layer)
+    else:
+        cases, formula = [], "Add up the numbers in each tensor of layer.parameters()."
+    return next((hint for wrong, hint in cases if answer in wrong), formula)
+
+
+def _convolution_cases(layer, output_shape):
+    """Return the known wrong counts of a convolution with their hints, and the hint for all others."""
+    area = prod(layer.kernel_size)
+    outs, ins = layer.out_channels, layer.in_channels // layer.groups
+    weights = outs * ins * area
+    places = prod(output_shape[2:])
+    cases = _bias_cases(layer, weights, outs, ins, "output channel")
+    if ins > 1:
+        hint = "Input channels forgotten. Each kernel has one slice for every input channel."
+        cases.append(({outs * area, outs * area + outs}, hint))
+    if outs > 1:
+        hint = "Output channels forgotten. That is one kernel, and every output channel has its own."
+        cases.append(({ins * area, ins * area + 1, area, area + 1}, hint))
+    side = layer.kernel_size[0]
+    cases += [
+        ({outs * ins * side, outs * ins * side + outs}, "Kernel: it has height × width numbers, not only one side."),
+        (
+            {weights * places, (weights + outs) * places},
+            "The same weights are used at every place: do not multiply by the size of the picture.",
+        ),
+    ]
+    bias = ", plus one bias per output channel" if layer.bias is not None else ""
+    return cases, f"Output channels × input channels × kernel height × kernel width{bias}."
+
+
+def _linear_cases(layer):
+    """Return the known wrong counts of a linear layer with their hints, and the hint for all others."""
+    outs, ins = layer.out_features, layer.in_features
+    cases = _bias_cases(layer, outs * ins, outs, ins, "output")
+    cases.append(({outs + ins, 2 * outs + ins}, "Weights: every output has one for every input, so multiply."))
+    cases.append(({outs, ins}, "Weights: every output has one for every input."))
+    bias = ", plus one bias per output" if layer.bias is not None else ""
+    return cases, f"Outputs × inputs{bias}."
+
+
+def _bias_cases(layer, weights, outs, ins, unit):
+    """Return the counts in which only the biases are wrong, with their hints."""
+    if layer.bias is None:
+        return [({weights + outs, weights + 1}, "Bias: this layer was made with bias=False.")]
+    return [
+        ({weights}, f"Bias forgotten. Each {unit} has one."),
+        ({weights + 1, weights + ins, weights + outs * ins}, f"Bias: there is one for each {unit}, not more or fewer."),
+    ]
+
+
+def _along(axis, size):
+    """Return the number for one axis of a setting that may be an int or a pair."""
+    return size[axis] if isinstance(size, tuple) else size
+
+
+def _name(layer):
+    return type(layer).__name__
+
+
+class WalkQuiz(Explorer):
+    """A quiz over the layers of a net; ``score`` and ``parameters`` count the layers whose answers are both right.
+
+    ``answers`` maps the index of a layer in the net, as text, to the last answer and the feedback on it. Layers
+    called Reshape are not asked.
+    """
+
+    _esm = read_script("walk.js")
+    _css = read_style("walk.css")
+    input_shape = traitlets.List().tag(sync=True)
+    layers = traitlets.List().tag(sync=True)
+    answers = traitlets.Dict().tag(sync=True)
+    score = traitlets.Int(0).tag(sync=True)
+    parameters = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, net, input_shape):
+        if not isinstance(net, nn.Sequential):
+            raise TypeError(f"net must be an nn.Sequential, got {_name(net)}")
+        outputs = [row.output_shape for row in walk_shapes(net, input_shape)]
+        inputs = [tuple(input_shape), *outputs]
+        self._steps = {
+            index: (layer, inputs[index], outputs[index])
+            for index, layer in enumerate(net)
+            if _name(layer) != "Reshape"
+        }
+        if not self._steps:
+            raise ValueError("net has no layer to ask about")
+        first = next(iter(self._steps.values()))
+        layers = [{"index": index, "name": _name(step[0]), "text": str(step[0])} for index, step in self._steps.items()]
+        super().__init__(input_shape=list(first[1]), layers=layers)
+        self.on_msg(self._hear)
+
+    def answer(self, index, shape, parameters):
+        """Check an answer for the layer ``net[index]`` and return the feedback.
+
+        ``shape`` is a text or a tuple, ``parameters`` a text or an int. Raises ValueError for a layer not asked.
+        """
+        if index not in self._steps:
+            raise ValueError(f"net[{index}] is not asked; asked are {', '.join(map(str, self._steps))}")
+        layer, given, right = self._steps[index]
+        feedback = Feedback(
+            shape=_read(parse_shape, shape, lambda value: diagnose_shape(layer, given, right, value)),
+            parameters=_read(parse_count, parameters, lambda value: diagnose_parameters(layer, right, value)),
+        )
+        previous = self.answers.get(str(index), {})
+        entry = {
+            "shape": shape if isinstance(shape, str) else ", ".join(map(str, shape)),
+            "parameters": str(parameters),
+            "shape_hint": feedback.shape,
+            "parameters_hint": feedback.parameters,
+            "attempts": previous.get("attempts", 0) + 1,
+        }
+        answers = {**self.answers, str(index): entry}
+        known = [self._steps[i][0] for i in self._steps if _is_right(answers.get(str(i)))]
+        with self.hold_sync():  # one message to the page
+            self.answers = answers
+            self.score = len(known)
+            self.parameters = sum(p.numel() for layer in known for p in layer.parameters())
+        return feedback.text
+
+    def _hear(self, widget, content, buffers):
+        """Check the answer that the page has sent."""
+        self.answer(content["index"], content["shape"], content["parameters"])
+
+    def figure(self):
+        figure = Figure(figsize=(10, 0.6 + 0.3 * (len(self.layers) + 1)), layout="constrained")
+        axis = figure.subplots()
+        axis.axis("off")
+        rows = []
+        for layer in self.layers:
+            entry = self.answers.get(str(layer["index"]))
+            cells = ("?", "?", "")
+            if entry:
+                cells = (entry["shape"], entry["parameters"], "✓" if _is_right(entry) else "✗")
+            rows.append((f"net[{layer['index']}]  {layer['text']}", *cells))
+        table = axis.table(
+            rows,
+            colLabels=("layer", "output shape", "parameters", ""),
+            colWidths=(0.6, 0.2, 0.14, 0.06),
+            cellLoc="left",
+            bbox=(0, 0, 1, 1),
+        )
+        table.auto_set_font_size(False)
+        table.set_fontsize(9)
+        for cell in table.get_celld().values():
+            cell.PAD = 0.02
+            cell.set(edgecolor="#bdbdbd", linewidth=0.5)
+        axis.set_title(f"input {tuple(self.input_shape)}. {self._result()}", fontsize=10, loc="left")
+        return figure
+
+    def _result(self):
+        return f"{self.score} of {len(self.layers)} layers right, with {self.parameters:,} parameters"
+
+    def summary(self):
+        return f"WalkQuiz: {self._result()}"
+
+
+def _read(parse, text, check):
+    """Return what ``check`` says about the parsed text, or why it cannot be parsed."""
+    try:
+        value = parse(text)
+    except ValueError as error:
+        return str(error)
+    return check(value)
+
+
+def _is_right(entry):
+    return bool(entry) and not entry["shape_hint"] and not entry["parameters_hint"]
+
+
+def explore_walk(net, input_shape=(1, 1, 28, 28)):
+    """Predict the output shape and the parameters of every layer of ``net``, an ``nn.Sequential``.
+
+    Raises TypeError for another module and ValueError where a layer does not fit the shape it gets.
+    """
+    return WalkQuiz(net, input_shape)

@@ -1,0 +1,145 @@
+"""Shape arithmetic against PyTorch."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from lenet_helpers.shapes import KINDS, SquareLayer, output_size, walk_shapes
+
+
+class Reshape(nn.Module):
+    def forward(self, X):
+        return X.view(-1, 1, 28, 28)
+
+
+def make_lenet():
+    return nn.Sequential(
+        Reshape(),
+        nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2, 2),
+        nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2, 2), nn.Flatten(),
+        nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def grid_of_layers():
+    """Return layers over a grid of settings, possible and impossible ones."""
+    layers = []
+    for kind, size, kernel, padding, stride, dilation in itertools.product(
+        KINDS, (5, 8, 13, 28), (1, 2, 3, 5), (0, 1, 2), (1, 2, 5), (1, 2, 4)
+    ):
+        if kind == "average pooling" and dilation > 1:
+            continue
+        ins, outs = (3, 4) if kind == "convolution" else (3, 3)
+        layers.append(SquareLayer(kind, size, kernel, padding, stride, dilation, ins, outs))
+    return layers
+
+
+def test_layers_agree_with_torch_over_a_grid():
+    possible = refused = 0
+    for layer in grid_of_layers():
+        module = eval(layer.code, {"nn": nn})
+        X = torch.ones(1, layer.in_channels, layer.size, layer.size)
+        try:
+            Y = module(X)
+        except RuntimeError:
+            assert layer.problem, layer
+            assert layer.output_shape is layer.unreached is layer.multiply_adds is None
+            refused += 1
+            continue
+        assert not layer.problem, layer
+        assert layer.output_shape == tuple(Y.shape), layer
+        assert layer.parameters == sum(p.numel() for p in module.parameters()), layer
+        possible += 1
+    assert possible > 600 and refused > 100
+
+
+def test_unreached_pixels_are_those_without_a_gradient():
+    for layer in grid_of_layers():
+        if layer.problem or layer.kind == "max pooling":  # a maximum gives only the largest pixel a gradient
+            continue
+        module = eval(layer.code, {"nn": nn})
+        for p in module.parameters():
+            nn.init.ones_(p)
+        X = torch.ones(1, layer.in_channels, layer.size, layer.size, requires_grad=True)
+        module(X).sum().backward()
+        assert layer.unreached == (X.grad[0, 0] == 0).sum(), layer
+
+
+def test_max_pooling_reaches_what_average_pooling_reaches():
+    for layer in grid_of_layers():
+        if layer.kind == "average pooling" and not layer.problem:
+            other = SquareLayer("max pooling", layer.size, layer.kernel, layer.padding, layer.stride)
+            assert layer.unreached == other.unreached
+
+
+def test_multiply_adds_agree_with_the_walk():
+    layer = SquareLayer("convolution", 14, 5, 1, 2, 2, 6, 16)
+    net = nn.Sequential(eval(layer.code, {"nn": nn}))
+    assert layer.multiply_adds == walk_shapes(net, (1, 6, 14, 14))[0].multiply_adds
+
+
+def test_formula_has_the_numbers_put_in():
+    formula = SquareLayer("convolution", 28, 5, 2, 3, 1).formula
+    assert formula == "floor((28 + 2·2 − 1·(5 − 1) − 1) / 3) + 1 = floor(27 / 3) + 1 = 10"
+    assert SquareLayer("convolution", 5, 11).formula.endswith("= floor(−6 / 1) + 1 = −5")
+
+
+def test_problem_says_what_to_change():
+    problem = SquareLayer("convolution", 5, 4, dilation=2).problem
+    assert "spans 7 pixels" in problem and "only 5 wide" in problem and "dilation" in problem
+    problem = SquareLayer("max pooling", 28, 3, padding=2).problem
+    assert "at most half the kernel, here 1" in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "pooling"}, "kind must be one of"),
+        ({"kind": "average pooling", "dilation": 2}, "AvgPool2d has no dilation"),
+        ({"kind": "max pooling", "out_channels": 6}, "keeps the channels"),
+    ],
+)
+def test_layers_that_do_not_exist_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SquareLayer(**{"size": 28, "kernel": 5, **settings})
+
+
+def test_walk_of_lenet():
+    rows = walk_shapes(make_lenet())
+    assert [row.parameters for row in rows if row.parameters] == [156, 2416, 48120, 10164, 850]
+    assert sum(row.parameters for row in rows) == 61_706
+    assert sum(row.multiply_adds for row in rows) == 416_520
+    assert [row.output_shape for row in rows][3:5] == [(1, 6, 14, 14), (1, 16, 10, 10)]
+    assert [row.receptive_field for row in rows] == [1, 5, 5, 6, 14, 14, 16, *[None] * 6]
+
+
+def test_receptive_field_is_where_the_gradient_is():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, dilation=2), nn.AvgPool2d(3, 2), nn.Conv2d(1, 1, 2, stride=3))
+    X = torch.ones(1, 1, 40, 40, requires_grad=True)
+    for p in net.parameters():
+        nn.init.ones_(p)
+    net(X)[0, 0, 2, 2].backward()
+    rows = X.grad[0, 0].abs().sum(1).nonzero()
+    assert walk_shapes(net, X.shape)[-1].receptive_field == (rows.max() - rows.min() + 1).item()
+
+
+def test_walk_leaves_the_net_as_it_was():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout())
+    net[2].eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    walk_shapes(net)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert [layer.training for layer in net] == [True, True, False]
+
+
+def test_walk_names_the_layer_that_does_not_fit():
+    net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Linear(7, 2))
+    with pytest.raises(ValueError, match=r"layer 1, Linear.*\(1, 6, 24, 24\)"):
+        walk_shapes(net)
+
+
+def test_output_size_below_one_means_no_window():
+    assert output_size(28, 5, padding=2) == 28
+    assert output_size(4, 5) == 0
