@@ -29,7 +29,7 @@ seeds: data  ## train LeNet with five seeds; writes benchmarks/seeds.json
 	$(BIN)/python tools/run_seeds.py
 
 data: $(READY)  ## find Fashion-MNIST, or get it
-	@$(BIN)/python -m lenet_helpers.data
+	@$(BIN)/python -c "from lenet_helpers.data import find_data; print(*find_data().values(), sep='\n')"
 
 constraints: $(READY)  ## write down the versions that are installed and tested here
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

@@ -6,7 +6,9 @@ import math
 import time
 from html import escape
 
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lenet_helpers.figures import Picture
 
 # The name in a history row, the name in the legend, a colour-blind safe colour (Okabe and Ito, 2008), the dashes.
 CURVES = (
@@ -31,8 +33,10 @@ def draw_svg(history, num_epochs, past=()):
     """
     drawn = [*past, history]
     values = [value for rows in drawn for key, *_ in CURVES for _, value in read_points(rows, key)]
-    y_max = 1.05 * max([1.0, *values])
     x_max = max([num_epochs, *(row["epoch"] for rows in drawn for row in rows)])
+    x_ticks = MaxNLocator(6, integer=x_max >= 3).tick_values(0, x_max)
+    y_ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, max([1.0, *values]))
+    y_max = y_ticks[-1]
 
     def place(x, y):
         across, up = (WIDTH - LEFT - RIGHT) * x / x_max, (HEIGHT - TOP - BOTTOM) * y / y_max
@@ -43,16 +47,15 @@ def draw_svg(history, num_epochs, past=()):
         f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="11" '
         f'fill="currentColor" style="max-width:100%">'
     ]
-    for tick in range(5):
-        value = y_max * tick / 4
+    for value in y_ticks:
         x, y = place(0, value).split(",")
         parts.append(
             f'<line x1="{x}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="currentColor" stroke-opacity="0.2"/>'
-            f'<text x="{LEFT - 5}" y="{float(y) + 4:.1f}" text-anchor="end">{value:.2f}</text>'
+            f'<text x="{LEFT - 5}" y="{float(y) + 4:.1f}" text-anchor="end">{value:g}</text>'
         )
-    for tick in range(6):
-        x, y = place(x_max * tick / 5, 0).split(",")
-        parts.append(f'<text x="{x}" y="{float(y) + 15:.1f}" text-anchor="middle">{x_max * tick / 5:g}</text>')
+    for value in x_ticks[x_ticks <= x_max]:
+        x, y = place(value, 0).split(",")
+        parts.append(f'<text x="{x}" y="{float(y) + 15:.1f}" text-anchor="middle">{value:g}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">epoch</text>')
     for rows in past:
         for key, _, colour, dashes in CURVES:
@@ -86,8 +89,8 @@ def describe(history):
 
 
 def draw_figure(history, num_epochs, past=()):
-    """Draw the same picture as ``draw_svg`` as a matplotlib Figure, for a reader without a kernel."""
-    figure = Figure(figsize=(5, 3), layout="constrained")
+    """Draw the same picture as ``draw_svg`` as a Figure that shows itself, for a reader without a kernel."""
+    figure = Picture(figsize=(5, 3), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", xlim=(0, num_epochs))
     for rows in past:
         for key, _, colour, dashes in CURVES:

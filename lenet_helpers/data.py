@@ -1,5 +1,6 @@
 """Find, check and load Fashion-MNIST (MIT licence, Zalando Research, https://github.com/zalandoresearch/fashion-mnist)."""
 
+import errno
 import gzip
 import hashlib
 import logging
@@ -7,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -26,6 +28,8 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+REPOSITORY = Path(__file__).parents[1]
+RAW = Path("FashionMNIST") / "raw"  # the folder in which torchvision.datasets.FashionMNIST(root=...) looks, too
 CACHE = platformdirs.user_cache_path("lenet-step-by-step")
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
@@ -47,13 +51,14 @@ class FashionMNIST(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index):
-        images = self.images[index]
+        # By NumPy: torch would share this small work among threads, which wait for one another on a busy machine.
+        images = self.images.numpy()[index]
         if self.resize:
-            pictures = [functional.to_pil_image(image) for image in images.reshape(-1, *images.shape[-2:])]
-            pictures = [functional.resize(picture, self.resize) for picture in pictures]
-            images = torch.stack([functional.pil_to_tensor(picture)[0] for picture in pictures])
-            images = images if isinstance(index, list) else images[0]
-        return images.unsqueeze(-3).float().div_(255), self.labels[index]
+            pictures = map(functional.to_pil_image, images.reshape(-1, *images.shape[-2:]))
+            resized = np.stack([functional.resize(picture, self.resize) for picture in pictures])
+            images = resized.reshape(*images.shape[:-2], *resized.shape[-2:])
+        X = np.divide(images, np.float32(255), dtype=np.float32)
+        return torch.from_numpy(X).unsqueeze(-3), self.labels[index]
 
 
 def load_data_fashion_mnist(batch_size, resize=None):
@@ -62,7 +67,7 @@ def load_data_fashion_mnist(batch_size, resize=None):
     A batch is ``(X, y)``: X float32 in [0, 1] of shape (batch_size, 1, 28, 28), y int64 class numbers. The training
     images come in a new order every epoch. Finds the data by itself; raises FileNotFoundError where it cannot.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1, for example 256; it is {batch_size!r}")
     arrays = {name: read_idx(path) for name, path in find_data().items()}
     train, test = (
@@ -106,9 +111,8 @@ def data_folder():
     """Return the folder that downloads go to: ``$LENET_DATA``, the repository's ``data``, or the user's cache."""
     if chosen := os.environ.get("LENET_DATA"):
         return Path(chosen)
-    repository = Path(__file__).parents[1]
-    if (repository / "pyproject.toml").exists():
-        return repository / "data"
+    if (REPOSITORY / "pyproject.toml").exists():
+        return REPOSITORY / "data"
     return CACHE
 
 
@@ -117,7 +121,8 @@ def find_data():
 
     Looked for in this order: ``$LENET_DATA``, the repository's ``data`` folder, Debian's package as installed, as
     downloaded by apt (no root needed), torchvision's download. Each file is used only if its SHA-256 is right; a
-    damaged one is moved aside. Raises FileNotFoundError with all that was tried and what to do.
+    damaged one is moved aside. Raises FileNotFoundError with all that was tried and what to do, or another OSError
+    if files cannot be read or written.
     """
     folder = data_folder()
     if os.environ.get("LENET_DATA") and not folder.is_dir():
@@ -126,18 +131,21 @@ def find_data():
             "Create it (the data set is then put into it), or unset LENET_DATA to use the project's own data folder."
         )
     writable = folder if os.access(folder if folder.exists() else folder.parent, os.W_OK) else CACHE
-    raw = writable / "FashionMNIST" / "raw"  # where torchvision.datasets.FashionMNIST(root=...) looks, too
-    for place in (folder, folder / "FashionMNIST" / "raw", raw):
-        if all(_is_intact(place / name) for name in SHA256):
-            return {name: place / name for name in SHA256}
+    raw = writable / RAW
     try:
+        for place in (folder, folder / RAW, raw):
+            if all(_is_intact(place / name) for name in SHA256):
+                return {name: place / name for name in SHA256}
         raw.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(raw / ".lock"):  # a second kernel waits here, and then finds the files
             _fetch(folder, raw)
-    except PermissionError as error:
-        raise PermissionError(
-            f"Fashion-MNIST is not complete in {folder}, and this folder cannot be written to ({error}). "
-            "Make it writable, or set LENET_DATA to a folder of your own."
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Fashion-MNIST is not complete in {folder}, and cannot be read or completed in {raw} ({error}). "
+            "Make room there and make it readable and writable, or set LENET_DATA to another folder of your own",
         ) from error
     return {name: raw / name for name in SHA256}
 
@@ -148,28 +156,26 @@ def _fetch(folder, raw):
     for path in (raw / name for name in SHA256):
         if path.exists() and not _is_intact(path):
             _move_aside(path)
-    for name, source in (
-        (f"the folder {folder}", lambda wanted, into: _copy_from(folder, wanted, into)),
-        (f"Debian's /{DEBIAN_FOLDER}", lambda wanted, into: _copy_from(Path("/") / DEBIAN_FOLDER, wanted, into)),
-        (f"Debian's package {DEBIAN_PACKAGE} by apt-get download", _copy_from_debian_package),
-        ("torchvision's download", _download),
-    ):
+    places = (folder, folder / RAW, REPOSITORY / "data" / RAW, Path("/") / DEBIAN_FOLDER)
+    sources = {f"the folder {place}": partial(_copy_from, place) for place in places}
+    sources[f"Debian's package {DEBIAN_PACKAGE} by apt-get download"] = _copy_from_debian_package
+    sources["torchvision's download"] = _download
+    for name, source in sources.items():
         wanted = [file for file in SHA256 if not (raw / file).exists()]
         if not wanted:
             return
-        try:
-            with tempfile.TemporaryDirectory(dir=raw, prefix=".incoming-") as incoming:
+        with tempfile.TemporaryDirectory(dir=raw, prefix=".incoming-") as incoming:
+            try:
                 source(wanted, Path(incoming))
                 for file in wanted:
-                    if _is_intact(Path(incoming) / file):
-                        os.replace(Path(incoming) / file, raw / file)  # complete or not there at all
-                    else:
+                    if not _is_intact(Path(incoming) / file):
                         log.warning("%s from %s is damaged (its SHA-256 is wrong): looking elsewhere", file, name)
                         raise ValueError(f"its {file} is damaged (the SHA-256 is wrong)")
-        except PermissionError:
-            raise
-        except (OSError, RuntimeError, ValueError, EOFError, subprocess.SubprocessError) as error:
-            tried.append(f"  - {name}: {error}")
+                    os.replace(Path(incoming) / file, raw / file)  # complete or not there at all
+            except Exception as error:  # whatever is wrong with one source, the next may have the files
+                if getattr(error, "errno", None) == errno.ENOSPC:
+                    raise
+                tried.append(f"  - {name}: {error}")
     if missing := [file for file in SHA256 if not (raw / file).exists()]:
         raise FileNotFoundError(
             f"Fashion-MNIST could not be found: {', '.join(missing)} missing. Tried in this order:\n"
@@ -237,8 +243,3 @@ def _download(wanted, incoming):
     """Download with torchvision, which knows the mirrors."""
     torchvision.datasets.FashionMNIST(root=incoming, download=True)
     _copy_from(incoming / "FashionMNIST" / "raw", wanted, incoming)
-
-
-if __name__ == "__main__":
-    for path in find_data().values():
-        print(path)

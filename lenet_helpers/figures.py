@@ -3,6 +3,7 @@
 import io
 import math
 
+import numpy as np
 from matplotlib.figure import Figure
 
 
@@ -23,14 +24,14 @@ def show_images(images, titles=None, ncols=8):
 
 def show_maps(maps, ncols=8):
     """Draw the feature maps of one image, shape (1, C, H, W) or (C, H, W), each on a grey scale of its own."""
-    maps = maps.detach().reshape(-1, *maps.shape[-2:])
+    maps = maps.detach().cpu().reshape(-1, *maps.shape[-2:])
     return _draw_grid(maps, [f"map {i}" for i in range(len(maps))], ncols, cmap="gray")
 
 
 def show_kernels(kernels, ncols=8):
     """Draw kernels, shape (N, k, k): purple is positive, orange negative, white zero, on one scale for all."""
-    kernels = kernels.detach().reshape(-1, *kernels.shape[-2:])
-    reach = float(kernels.abs().max())
+    kernels = kernels.detach().cpu().reshape(-1, *kernels.shape[-2:])
+    reach = float(kernels.abs().max()) or 1.0
     return _draw_grid(kernels, None, ncols, cmap="PuOr", vmin=-reach, vmax=reach)
 
 
@@ -52,6 +53,10 @@ def show_shares(names, **counts):
 
 
 def _draw_grid(images, titles, ncols, **style):
+    if len(images) == 0:
+        raise ValueError("there is nothing to draw: give at least one image")
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"each image needs one title: there are {len(images)} images and {len(titles)} titles")
     ncols = min(ncols, len(images))
     nrows = math.ceil(len(images) / ncols)
     side = 1.15 if len(images) > 1 else 2.6
@@ -62,7 +67,85 @@ def _draw_grid(images, titles, ncols, **style):
         axes.axis("off")
     for index, image in enumerate(images):
         axes = grid[index]
-        axes.imshow(image, **style)
+        axes.imshow(np.asarray(image), **style)
         if titles is not None:
             axes.set_title(titles[index], fontsize=9)
     return figure
+
+
+def show_ablation(rows, references=(), yours=None, measure="test_acc"):
+    """Draw each row's mean as a dot, its seeds as small dots and one standard deviation as a bar, the first row on top.
+
+    ``rows`` and ``references`` are those of ``load_ablation()``; a reference becomes a dashed line with its number in
+    the legend. ``yours``, an accuracy, is drawn as one more row.
+    """
+    figure = Picture(
+        figsize=(8.5, 1.3 + 0.34 * (len(rows) + (yours is not None) + len(references))), layout="constrained"
+    )
+    name = {"test_acc": "test accuracy", "validation_acc": "validation accuracy"}[measure]
+    axes = figure.add_subplot(xlabel=name)
+    for place, row in enumerate(rows):
+        values = [record[measure] for record in row["seeds"]]
+        axes.plot(values, [place] * len(values), ".", color="#0072b2", alpha=0.4, markersize=5)
+        axes.errorbar(row["mean"][measure], place, xerr=row["std"][measure] or 0, fmt="o", color="#0072b2", capsize=3)
+        text = f"{row['mean'][measure]:.3f}"
+        axes.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center")
+    titles = [row["title"] for row in rows]
+    if yours is not None:
+        axes.plot(yours, len(rows), "D", color="#d55e00", markersize=8)
+        axes.annotate(f"{yours:.3f}", (1.01, len(rows)), xycoords=("axes fraction", "data"), va="center")
+        titles.append("your net")
+    for reference, color in zip(references, _REFERENCE_COLORS, strict=False):
+        label = f"{reference['accuracy']:.3f}  {reference['title']}"
+        axes.axvline(reference["accuracy"], linestyle="--", linewidth=1.2, color=color, label=label)
+    axes.set_yticks(range(len(titles)), titles)
+    axes.set_ylim(len(titles) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+    if references:
+        figure.legend(loc="outside lower center", fontsize=9, title="published")
+    return figure
+
+
+_REFERENCE_COLORS = ("#000000", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def show_slopes(x, functions, slopes):
+    """Draw functions of ``x`` on the left and their slopes on the right; both are dicts of arrays by name."""
+    figure = Picture(figsize=(8.5, 3), layout="constrained")
+    for axes, curves, title in zip(figure.subplots(1, 2), (functions, slopes), ("function", "slope"), strict=True):
+        for (name, values), style in zip(curves.items(), _LINE_STYLES, strict=False):
+            axes.plot(x, values, label=name, **style)
+        axes.set(title=title, xlabel="x")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def show_sizes(names, sizes, ylabel):
+    """Draw positive numbers per layer on a log scale; ``sizes`` is a dict of lists, each as long as ``names``."""
+    figure = Picture(figsize=(6.5, 3), layout="constrained")
+    axes = figure.add_subplot(ylabel=ylabel, yscale="log")
+    for (name, values), style, marker in zip(sizes.items(), _LINE_STYLES, "os^D", strict=False):
+        axes.plot(names, values, label=name, marker=marker, **style)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def show_losses(histories):
+    """Draw the training loss of several runs over the epochs, with a line at ln 10; ``histories`` is a dict by name."""
+    figure = Picture(figsize=(6.5, 3.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="training loss")
+    axes.axhline(math.log(10), color="#8c8c8c", linewidth=1, label="ln 10: guessing")
+    for (name, history), style in zip(histories.items(), _LINE_STYLES, strict=False):
+        axes.plot([row["epoch"] for row in history], [row["loss"] for row in history], label=name, **style)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+_LINE_STYLES = tuple(
+    {"color": color, "linestyle": linestyle}
+    for color, linestyle in (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", ":"), ("#cc79a7", "-."))
+)

@@ -2,6 +2,8 @@
 
 import math
 import time
+from contextlib import suppress
+from numbers import Integral, Real
 
 import torch
 from torch import nn
@@ -99,7 +101,7 @@ class Report:
         self.history = []
         self.curves = LiveCurves(num_epochs)
         self.device = torch.device(device)
-        self.num_batches, self.num_examples = len(train_iter), 0
+        self.num_batches = len(train_iter)
         self.evaluating = 0.0
         self.start = self.last = time.perf_counter()
 
@@ -108,49 +110,51 @@ class Report:
         batch = round(epoch * self.num_batches) % self.num_batches
         if test_acc is not None:
             self.evaluating += time.perf_counter() - self.last
-            self.num_examples += int(metric[2])
         if test_acc is not None or batch % max(1, self.num_batches // 5) == 0:
             self.history.append(read_row(epoch, metric, test_acc))
             self.curves.update(self.history)
         self.last = time.perf_counter()
 
     def stop(self, reason):
-        """Say why the training ends before its last epoch."""
+        """Say why the training ends before its last epoch, and what is left of it."""
         if isinstance(reason, KeyboardInterrupt):
-            reason = "you interrupted it"
-        print(f"stopped early: {reason}. The net keeps what it has learned, and the history ends here")
+            print("stopped early: you interrupted it. The net keeps what it has learned, and the history ends here")
+        else:
+            print(f"stopped early: {reason}. The history ends here; make the net anew, its biases may be NaN for good")
 
     def finish(self):
         """Wait for the device, draw the last picture, print d2l's two lines and return the history."""
         synchronize(self.device)
         seconds = time.perf_counter() - self.start
         computing = seconds - self.train_iter.seconds - self.curves.seconds - self.evaluating
-        self.curves.finish(self.history)
+        with suppress(KeyboardInterrupt):  # it costs the last picture, not the history
+            self.curves.finish(self.history)
         finished = [row for row in self.history if row["test_acc"] is not None]
         if finished:
             last = finished[-1]
             print(f"loss {last['loss']:.3f}, train acc {last['train_acc']:.3f}, test acc {last['test_acc']:.3f}")
             print(
-                f"{self.num_examples / seconds:.1f} examples/sec on {self.device} "
-                f"({self.num_examples / computing:.1f} examples/sec without loading, testing and drawing)"
+                f"{self.train_iter.examples / seconds:.1f} examples/sec on {self.device} "
+                f"({self.train_iter.examples / computing:.1f} examples/sec without loading, testing and drawing)"
             )
         return self.history
 
 
 class TimedLoader:
-    """A data loader that adds up the seconds in which the training waits for its next mini-batch."""
+    """A data loader that counts its examples, and the seconds in which the training waits for the next mini-batch."""
 
     def __init__(self, loader):
-        self.loader, self.seconds = loader, 0.0
+        self.loader, self.seconds, self.examples = loader, 0.0, 0
 
     def __len__(self):
         return len(self.loader)
 
     def __iter__(self):
         start = time.perf_counter()
-        for batch in self.loader:
+        for X, y in self.loader:
             self.seconds += time.perf_counter() - start
-            yield batch
+            self.examples += len(y)
+            yield X, y
             start = time.perf_counter()
 
 
@@ -170,11 +174,11 @@ def read_row(epoch, metric, test_acc):
 
 def check_settings(train_iter, num_epochs, lr):
     """Raise TypeError or ValueError, saying what to do, for settings that cannot be trained with."""
-    if isinstance(num_epochs, bool) or not isinstance(num_epochs, int):
+    if isinstance(num_epochs, bool) or not isinstance(num_epochs, Integral):
         raise TypeError(f"num_epochs must be a whole number, for example 10; it is {num_epochs!r}")
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1; it is {num_epochs}")
-    if isinstance(lr, bool) or not isinstance(lr, int | float):
+    if isinstance(lr, bool) or not isinstance(lr, Real):
         raise TypeError(f"lr, the learning rate, must be a number, for example 0.9; it is {lr!r}")
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr, the learning rate, must be positive and finite, for example 0.9; it is {lr}")
@@ -189,7 +193,7 @@ def copy_weights(net):
 
 def find_device():
     """Return the machine's accelerator (CUDA or MPS) as a torch.device, or the CPU."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 
 
 def synchronize(device):

@@ -1,6 +1,7 @@
-"""What every notebook owes its readers, beyond running: order, clean outputs, the form of a lesson, honest comparison."""
+"""What every notebook owes its readers, beyond running: order, clean outputs, the form of a lesson, comparison."""
 
 import ast
+import itertools
 import json
 import re
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_nearly_every_output_is_compared(notebook):
 
 def test_an_uncompared_cell_is_followed_by_one_that_asserts(notebook):
     cells = code_cells(notebook)
-    for cell, following in zip(cells, cells[1:], strict=False):
+    for cell, following in itertools.pairwise(cells):
         if UNCOMPARED & set(cell.metadata.get("tags", [])):
             assert "assert" in following.source, cell.id
 
@@ -119,7 +120,8 @@ def test_the_taught_function_is_the_helper(name):
     helper = Path(training.__file__).read_text()
     for path in PATHS:
         if path.name == "04_train_on_fashion_mnist.ipynb":
-            (cell,) = (c for c in code_cells(nbformat.read(path, 4)) if re.search(rf"^def {name}\(", c.source, flags=re.M))
+            cells = code_cells(nbformat.read(path, 4))
+            (cell,) = (cell for cell in cells if re.search(rf"^def {name}\(", cell.source, flags=re.M))
             assert without_docstring(cell.source, name) == without_docstring(helper, name)
 
 

@@ -1,6 +1,7 @@
 """Widgets to look inside a convolutional net; every ``explore_`` function returns one."""
 
 from lenet_helpers.explorers.compare import compare_activations, show_activations
+from lenet_helpers.explorers.depth import explore_signals
 from lenet_helpers.explorers.errors import explore_errors
 from lenet_helpers.explorers.images import make_noise, prepare_image
 from lenet_helpers.explorers.net import explore_net
@@ -15,6 +16,7 @@ __all__ = [
     "explore_errors",
     "explore_net",
     "explore_shapes",
+    "explore_signals",
     "explore_walk",
     "explore_window",
     "make_noise",

@@ -1,0 +1,726 @@
+"""The data: where it is looked for, what happens when something is wrong with it, and what the loaders give.
+
+All that writes works on four tiny files with SHA-256 sums of their own, far from the real data set.
+"""
+
+import errno
+import functools
+import gzip
+import hashlib
+import http.server
+import logging
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from d2l import torch as d2l
+from torch.utils.data import DataLoader, Subset
+from torchvision import transforms
+
+from lenet_helpers import data, load_data_fashion_mnist
+
+NAMES = list(data.SHA256)
+DAMAGES = {
+    "one flipped bit": lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
+    "cut at 1 byte": lambda content: content[:1],
+    "cut at half": lambda content: content[: len(content) // 2],
+    "cut at the last byte": lambda content: content[:-1],
+    "empty": lambda content: b"",
+    "wrong magic": lambda content: b"\x00\x00\x0d" + content[3:],
+}
+REAL_SOURCES = {name: getattr(data, name) for name in ("_copy_from", "_copy_from_debian_package", "_download")}
+
+
+def to_idx(array):
+    """Return the bytes of an idx file of unsigned bytes."""
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def put(folder, files, packed=False):
+    """Write files into a folder, as they are or as .gz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(content) if packed else content)
+
+
+def contents(paths):
+    return {name: Path(path).read_bytes() for name, path in paths.items()}
+
+
+def listed(folder):
+    """Return what is in a folder and below, but for the lock."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """Four intact files of 20 training and 10 test images, ``{name: bytes}``, which the module takes for the data."""
+    random = np.random.default_rng(0)
+    files = {}
+    for part, count in (("train", 20), ("t10k", 10)):
+        files[f"{part}-images-idx3-ubyte"] = to_idx(random.integers(0, 256, (count, 28, 28), dtype=np.uint8))
+        files[f"{part}-labels-idx1-ubyte"] = to_idx(random.integers(0, 10, count, dtype=np.uint8))
+    assert list(files) == NAMES
+    monkeypatch.setattr(data, "SHA256", {name: hashlib.sha256(files[name]).hexdigest() for name in NAMES})
+    return files
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path, files):
+    """An empty machine: a repository without data, and no source that has any."""
+
+    def fail(*arguments):
+        raise OSError("cannot be reached from here")
+
+    monkeypatch.delenv("LENET_DATA", raising=False)
+    monkeypatch.setattr(data, "REPOSITORY", tmp_path / "repository")
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(data, "_copy_from_debian_package", fail)
+    monkeypatch.setattr(data, "_download", fail)
+    put(tmp_path / "repository", {"pyproject.toml": b""})
+    return tmp_path
+
+
+@pytest.fixture
+def raw(world):
+    """The folder that the data goes to where LENET_DATA is not set."""
+    return world / "repository" / "data" / "FashionMNIST" / "raw"
+
+
+@pytest.fixture
+def own(world, monkeypatch):
+    """An empty folder that LENET_DATA names."""
+    (world / "own").mkdir()
+    monkeypatch.setenv("LENET_DATA", str(world / "own"))
+    return world / "own"
+
+
+# --- Where it is looked for -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_sources_are_tried_in_order_until_one_has_the_files(first, own, world, raw, files, monkeypatch):
+    folders = [own, own / data.RAW, raw, world / "debian"]
+    order, tried = [*folders, "apt", "torchvision"], []
+
+    def spy(source, name, wanted, incoming):
+        tried.append(name)
+        assert incoming.parent == own / data.RAW, "on the same disk, so that a finished file can be renamed"
+        if order.index(name) >= first:
+            put(incoming, files)
+        else:
+            raise OSError("not here")
+
+    monkeypatch.setattr(data, "_copy_from", lambda folder, *rest: spy("_copy_from", folder, *rest))
+    monkeypatch.setattr(data, "_copy_from_debian_package", functools.partial(spy, "package", "apt"))
+    monkeypatch.setattr(data, "_download", functools.partial(spy, "download", "torchvision"))
+    paths = data.find_data()
+    assert tried == order[: first + 1]
+    assert contents(paths) == files
+    assert paths == {name: own / data.RAW / name for name in NAMES}
+
+
+def test_intact_files_are_used_where_they_are(own, files):
+    put(own, files)
+    before = listed(own)
+    assert data.find_data() == {name: own / name for name in NAMES}
+    assert listed(own) == before
+
+
+def test_torchvisions_folders_are_understood(own, files):
+    put(own / "FashionMNIST" / "raw", files)
+    assert data.find_data() == {name: own / "FashionMNIST" / "raw" / name for name in NAMES}
+
+
+@pytest.mark.parametrize("inside", [".", "FashionMNIST/raw"])
+def test_packed_files_in_the_chosen_folder(inside, own, files):
+    put(own / inside, files, packed=True)
+    assert contents(data.find_data()) == files
+
+
+def test_the_repositorys_data_folder_is_found_from_anywhere(world, raw, files, monkeypatch):
+    put(raw, files)
+    for folder in (world, Path("/")):
+        monkeypatch.chdir(folder)
+        assert data.find_data() == {name: raw / name for name in NAMES}
+
+
+def test_an_installed_package_keeps_the_data_in_the_users_cache(world, files):
+    (world / "repository" / "pyproject.toml").unlink()
+    put(world / "debian", files, packed=True)
+    assert data.find_data() == {name: world / "cache" / "FashionMNIST" / "raw" / name for name in NAMES}
+
+
+def test_debians_installed_package(world, raw, files):
+    put(world / "debian", files, packed=True)
+    paths = data.find_data()
+    assert paths == {name: raw / name for name in NAMES}
+    assert contents(paths) == files
+    assert listed(raw) == set(NAMES), "nothing else is left there"
+
+
+def test_the_real_files_have_the_right_sums():
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in contents(data.find_data()).items()} == {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    }
+
+
+# --- Debian's package by apt-get --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apt(world, files, monkeypatch):
+    """A stand-in for apt-get and dpkg-deb; ``needs_lists`` and ``is_offline`` are files that switch on its faults."""
+    if os.name == "nt":
+        pytest.skip("Debian's tools are shell scripts here")
+    apt, bin = world / "apt", world / "bin"
+    put(apt / "content" / "usr" / "share" / "datasets" / "fashion-mnist", files, packed=True)
+    put(
+        bin,
+        {
+            "apt-get": f"""#!/bin/sh
+echo "$*" >> {apt}/calls
+case "$*" in *download*)
+  if [ -e {apt}/is_offline ]; then echo "E: no connection" >&2; exit 100; fi
+  case "$*" in *Lists=*) ;; *) if [ -e {apt}/needs_lists ]; then echo "E: no package" >&2; exit 100; fi ;; esac
+  echo > dataset.deb
+esac
+""".encode(),
+            "dpkg-deb": f'#!/bin/sh\n[ "$1 $2 $3" = "-x dataset.deb ." ] && cp -r {apt}/content/usr .\n'.encode(),
+        },
+    )
+    for tool in bin.iterdir():
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(data, "DEBIAN_FOLDER", Path("usr/share/datasets/fashion-mnist"))
+    copy = REAL_SOURCES["_copy_from"]
+    missing = world / "missing"  # this machine may have the package installed: look past it
+    installed = Path("/") / data.DEBIAN_FOLDER
+    monkeypatch.setattr(
+        data, "_copy_from", lambda folder, *rest: copy(missing if folder == installed else folder, *rest)
+    )
+    monkeypatch.setattr(data, "_copy_from_debian_package", REAL_SOURCES["_copy_from_debian_package"])
+    return apt
+
+
+def calls(apt):
+    return [line.split()[-2:] if "download" in line else line.split()[-1:] for line in open(apt / "calls")]
+
+
+def test_apt_downloads_the_package(apt, raw, files):
+    assert contents(data.find_data()) == files
+    assert calls(apt) == [["download", "dataset-fashion-mnist"]]
+    assert listed(raw) == set(NAMES)
+
+
+def test_apt_reads_fresh_lists_of_its_own_where_the_systems_are_empty(apt, files):
+    (apt / "needs_lists").touch()
+    assert contents(data.find_data()) == files
+    assert calls(apt) == [["download", "dataset-fashion-mnist"], ["update"], ["download", "dataset-fashion-mnist"]]
+    assert all("Dir::State::Lists=" in line for line in (apt / "calls").read_text().splitlines()[1:])
+
+
+def test_apts_own_words_are_told(apt):
+    (apt / "is_offline").touch()
+    with pytest.raises(FileNotFoundError, match=r"by apt-get download: E: no connection"):
+        data.find_data()
+
+
+def test_no_debian(apt, world, monkeypatch):
+    monkeypatch.setenv("PATH", str(world / "missing"))
+    with pytest.raises(FileNotFoundError, match=r"by apt-get download: this is no Debian system"):
+        data.find_data()
+
+
+# --- torchvision's download -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mirror(world, files, monkeypatch):
+    """torchvision's mirror, on this machine: an object whose ``fault`` is None, 'cut', 'chunked cut' or 'not found'."""
+
+    class Mirror(http.server.BaseHTTPRequestHandler):
+        fault, protocol_version = None, "HTTP/1.1"
+
+        def do_GET(self):
+            content = gzip.compress(files[self.path.strip("/").removesuffix(".gz")], mtime=0)
+            first = self.path.startswith(f"/{NAMES[0]}")
+            fault = None if first else Mirror.fault  # the first file arrives whole
+            self.send_response(404 if fault == "not found" else 200)
+            if fault == "chunked cut":
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n" % len(content))
+            else:
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if fault else content)
+            self.close_connection = True
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    sums = [(f"{n}.gz", hashlib.md5(gzip.compress(files[n], mtime=0)).hexdigest()) for n in NAMES]
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", sums)
+    monkeypatch.setattr(data, "_download", REAL_SOURCES["_download"])
+    yield Mirror
+    server.shutdown()
+    server.server_close()
+
+
+def test_torchvision_downloads(mirror, raw, files):
+    assert contents(data.find_data()) == files
+    assert listed(raw) == set(NAMES)
+
+
+@pytest.mark.parametrize("fault", ["cut", "chunked cut", "not found"])
+def test_a_download_that_fails_in_the_middle_leaves_nothing(fault, mirror, raw, files):
+    mirror.fault = fault
+    with pytest.raises(FileNotFoundError, match="torchvision's download: "):
+        data.find_data()
+    assert listed(raw) == set()
+    mirror.fault = None
+    assert contents(data.find_data()) == files
+
+
+def test_an_interrupted_download_leaves_nothing(raw, world, files, monkeypatch):
+    def interrupted(wanted, incoming):
+        put(incoming, {name: files[name][:100] for name in wanted})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "_download", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        data.find_data()
+    assert listed(raw) == set()
+    put(world / "debian", files)
+    assert contents(data.find_data()) == files
+
+
+# --- Damaged files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_moved_aside_and_fetched_again(damage, name, raw, world, files, caplog):
+    damaged = DAMAGES[damage](files[name])
+    put(raw, {**files, name: damaged})
+    untouched = {other: (raw / other).stat().st_ino for other in NAMES if other != name}
+    put(world / "debian", files, packed=True)
+
+    assert contents(data.find_data()) == files
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert str(raw / name) in message and "damaged" in message
+    assert (raw / f"{name}.damaged").read_bytes() == damaged
+    assert {other: (raw / other).stat().st_ino for other in untouched} == untouched
+    assert listed(raw) == {*NAMES, f"{name}.damaged"}
+
+    caplog.clear()
+    assert contents(data.find_data()) == files
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_file_is_fetched_alone(name, raw, world, files, caplog):
+    put(raw, files)
+    (raw / name).unlink()
+    put(world / "debian", {name: files[name]})
+    assert contents(data.find_data()) == files
+    assert not caplog.records
+
+
+def test_a_damaged_file_without_a_source_is_not_used(raw, files):
+    put(raw, {**files, NAMES[0]: b""})
+    with pytest.raises(FileNotFoundError, match=f"could not be found: {NAMES[0]} missing"):
+        data.find_data()
+    assert listed(raw) == {*NAMES[1:], f"{NAMES[0]}.damaged"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_source_is_named_and_the_next_one_used(packed, damage, own, world, files, caplog):
+    put(own, files, packed)
+    broken = own / (f"{NAMES[2]}.gz" if packed else NAMES[2])
+    before = DAMAGES[damage](broken.read_bytes())
+    broken.write_bytes(before)
+    put(world / "debian", files)
+    assert contents(data.find_data()) == files
+    assert broken.read_bytes() == before, "a file that the user put there stays"
+    if not packed:
+        assert f"{NAMES[2]} from the folder {own} is damaged" in caplog.text
+
+
+def test_every_bit_of_a_packed_file_may_be_wrong(own, world, files):
+    """A wrong bit shows as another error of gzip, of zlib, or as a wrong sum: each leads to the next source."""
+    put(world / "debian", files)
+    whole = gzip.compress(files[NAMES[1]])
+    for position in range(len(whole)):
+        put(own, files, packed=True)
+        shutil.rmtree(own / "FashionMNIST", ignore_errors=True)
+        (own / f"{NAMES[1]}.gz").write_bytes(whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :])
+        assert contents(data.find_data()) == files, position
+
+
+# --- Nothing to be had, or nowhere to put it --------------------------------------------------------------------------
+
+
+def test_one_error_lists_all_that_was_tried_and_the_two_cures(own, world, raw):
+    with pytest.raises(FileNotFoundError) as caught:
+        data.find_data()
+    message = str(caught.value)
+    assert all(name in message for name in NAMES)
+    places = [own, own / data.RAW, raw, world / "debian", "apt-get download", "torchvision's download"]
+    tried = [line for line in message.splitlines() if line.startswith("  - ")]
+    assert len(tried) == len(places)
+    assert all(f"{place}: " in line for place, line in zip(places, tried, strict=True))
+    assert [line[:4] for line in message.splitlines()[-2:]] == ["  1.", "  2."]
+    assert "LENET_DATA" in message and "apt-get install dataset-fashion-mnist" in message
+    assert listed(own) == set()
+
+
+def test_the_chosen_folder_is_not_there(world, files, monkeypatch):
+    put(world / "debian", files)
+    monkeypatch.setenv("LENET_DATA", str(world / "mistyped"))
+    with pytest.raises(FileNotFoundError, match=r"LENET_DATA is set to '.*mistyped', which is no folder"):
+        load_data_fashion_mnist(256)
+    assert not (world / "mistyped").exists()
+
+
+@pytest.fixture
+def read_only(own, monkeypatch):
+    """Make the chosen folder read-only, for root as well."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != own and access(path, mode))
+    yield lambda: own.chmod(0o555)
+    own.chmod(0o755)
+
+
+def test_a_complete_read_only_folder_is_used(read_only, own, files):
+    put(own, files)
+    read_only()
+    assert data.find_data() == {name: own / name for name in NAMES}
+
+
+def test_a_read_only_folder_of_packed_files_is_unpacked_into_the_cache(read_only, own, world, files):
+    put(own, files, packed=True)
+    read_only()
+    before = listed(own)
+    paths = data.find_data()
+    assert paths == {name: world / "cache" / "FashionMNIST" / "raw" / name for name in NAMES}
+    assert contents(paths) == files
+    assert listed(own) == before
+    assert data.find_data() == paths
+
+
+def refuse(*arguments, **options):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    "place, name", [(data.filelock, "FileLock"), (data.tempfile, "TemporaryDirectory"), (data.hashlib, "file_digest")]
+)
+def test_no_permission_to_write_or_to_read(place, name, own, files, monkeypatch):
+    put(own, {NAMES[0]: files[NAMES[0]]})
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, refuse)
+        with pytest.raises(PermissionError) as caught:
+            data.find_data()
+    message = str(caught.value)
+    assert str(own) in message and "Permission denied" in message and "LENET_DATA" in message
+    put(own, files)
+    assert contents(data.find_data()) == files
+
+
+def test_a_full_disk(own, world, files, monkeypatch):
+    put(world / "debian", files)
+
+    def fill_up(source, target):
+        Path(target).write_bytes(source.read_bytes()[:50])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data.shutil, "copyfile", fill_up)
+        with pytest.raises(OSError, match=r"No space left on device.*Make room") as caught:
+            data.find_data()
+    assert caught.value.errno == errno.ENOSPC
+    assert listed(own) == set()
+    assert contents(data.find_data()) == files
+
+
+# --- Several kernels at once ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fork():
+    """Start a function in another process, which inherits the stand-ins; stop what is left at the end."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes cannot be forked here")
+    context, started = multiprocessing.get_context("fork"), []
+
+    def start(function, *arguments):
+        process = context.Process(target=function, args=arguments, daemon=True)
+        process.start()
+        started.append(process)
+        return process
+
+    start.context = context
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def test_two_processes_that_fetch_at_once_fetch_once(fork, world, raw, files, monkeypatch):
+    put(world / "debian", files, packed=True)
+    barrier, copies = fork.context.Barrier(2), fork.context.Value("i", 0)
+    copy = data._copy_from
+
+    def copy_slowly(folder, wanted, incoming):
+        if folder == world / "debian":
+            with copies.get_lock():
+                copies.value += 1
+            time.sleep(0.3)
+        copy(folder, wanted, incoming)
+
+    def find():
+        barrier.wait()
+        assert contents(data.find_data()) == files
+
+    monkeypatch.setattr(data, "_copy_from", copy_slowly)
+    processes = [fork(find), fork(find)]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert copies.value == 1
+    assert listed(raw) == set(NAMES)
+
+
+def test_a_process_killed_while_fetching_leaves_nothing_that_looks_complete(fork, world, raw, files, monkeypatch):
+    put(world / "debian", files)
+    half_done = fork.context.Event()
+
+    def copy_half(folder, wanted, incoming):
+        put(incoming, {name: files[name] for name in wanted[:2]})
+        half_done.set()
+        time.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "_copy_from", copy_half)
+        process = fork(data.find_data)
+        assert half_done.wait(60)
+    process.kill()
+    process.join()
+    assert not any((raw / name).exists() for name in NAMES)
+    assert contents(data.find_data()) == files
+
+
+# --- idx files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 4), (2, 1, 3, 2)])
+def test_an_idx_file_is_read(shape, tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    (tmp_path / "file").write_bytes(to_idx(array))
+    tensor = data.read_idx(tmp_path / "file")
+    assert tensor.dtype == torch.uint8
+    assert torch.equal(tensor, torch.from_numpy(array))
+
+
+WHOLE = to_idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+WRONG = {
+    "empty": b"",
+    "one byte": WHOLE[:1],
+    "magic cut": WHOLE[:3],
+    "type of signed bytes": b"\x00\x00\x09" + WHOLE[3:],
+    "not zero at the start": b"\x01" + WHOLE[1:],
+    "no dimension": b"\x00\x00\x08\x00" + WHOLE[4:],
+    "five dimensions": b"\x00\x00\x08\x05" + WHOLE[4:],
+    "header cut": WHOLE[:10],
+    "header alone": WHOLE[:16],
+    "one byte short": WHOLE[:-1],
+    "one byte long": WHOLE + b"\x00",
+    "a size of zero": to_idx(np.zeros((0, 28, 28), dtype=np.uint8)),
+    "huge sizes": WHOLE[:4] + b"\xff" * 12 + WHOLE[16:],
+    "a gzip file": gzip.compress(WHOLE),
+    "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_what_is_no_idx_file_is_refused(fault, tmp_path):
+    (tmp_path / "file").write_bytes(WRONG[fault])
+    with pytest.raises(ValueError, match=f"{tmp_path / 'file'}.*again"):
+        data.read_idx(tmp_path / "file")
+
+
+def test_random_bytes_give_a_tensor_or_a_value_error(tmp_path):
+    random = np.random.default_rng(0)
+    read = 0
+    for index in range(1000):
+        content = bytearray(WHOLE)
+        for position in random.integers(0, 16, random.integers(1, 3)):
+            content[position] = random.choice([0, 1, 2, 3, 4, 6, 8, 12, 255])
+        path = tmp_path / str(index)
+        path.write_bytes(content[: random.integers(0, 60)] if index % 2 else content)
+        try:
+            assert data.read_idx(path).numel() == len(path.read_bytes()) - 4 - 4 * path.read_bytes()[3]
+            read += 1
+        except ValueError:
+            pass
+    assert 0 < read < 500
+
+
+# --- What the loaders give --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loaders():
+    return load_data_fashion_mnist(256)
+
+
+@pytest.fixture(scope="module")
+def d2l_root(tmp_path_factory):
+    """A root folder for torchvision, and a working directory beside it, from which d2l looks into ``../data``."""
+    root = tmp_path_factory.mktemp("d2l")
+    (root / "data" / data.RAW).mkdir(parents=True)
+    (root / "work").mkdir()
+    for name, path in data.find_data().items():
+        try:
+            (root / "data" / data.RAW / name).symlink_to(path)
+        except OSError:  # Windows asks for a permission
+            shutil.copyfile(path, root / "data" / data.RAW / name)
+    return root
+
+
+@pytest.fixture
+def load_as_d2l(d2l_root, monkeypatch):
+    """d2l's own loader, without its worker processes."""
+    monkeypatch.chdir(d2l_root / "work")
+    monkeypatch.setattr(d2l, "get_dataloader_workers", lambda: 0)
+    return d2l.load_data_fashion_mnist
+
+
+def first_batches(data_iter, count=3):
+    return [batch for batch, _ in zip(data_iter, range(count), strict=False)]
+
+
+def test_the_form_of_a_batch(loaders):
+    train_iter, test_iter = loaders
+    assert (len(train_iter), len(test_iter)) == (235, 40)
+    assert (len(train_iter.dataset), len(test_iter.dataset)) == (60_000, 10_000)
+    X, y = next(iter(train_iter))
+    assert (X.shape, X.dtype) == ((256, 1, 28, 28), torch.float32)
+    assert (y.shape, y.dtype) == ((256,), torch.int64)
+    assert (X.min(), X.max()) == (0, 1)
+    *_, (X, y) = test_iter
+    assert (len(X), len(y)) == (16, 16), "the last mini-batch holds the rest"
+
+
+def test_every_test_image_and_label_is_torchvisions(loaders, d2l_root):
+    expected = torchvision.datasets.FashionMNIST(d2l_root / "data", train=False, transform=transforms.ToTensor())
+    index = 0
+    for X, y in loaders[1]:
+        images, labels = zip(*(expected[index + i] for i in range(len(y))), strict=True)
+        assert torch.equal(X, torch.stack(images))
+        assert y.tolist() == list(labels)
+        index += len(y)
+    assert index == len(expected) == 10_000
+
+
+def test_every_training_image_and_label_is_torchvisions(loaders, d2l_root):
+    expected = torchvision.datasets.FashionMNIST(d2l_root / "data", train=True)
+    assert torch.equal(loaders[0].dataset.images, expected.data)
+    assert torch.equal(loaders[0].dataset.labels, expected.targets)
+
+
+def test_the_class_names_are_d2ls():
+    assert list(data.CLASSES) == d2l.get_fashion_mnist_labels(range(10))
+
+
+def test_the_same_seed_shuffles_as_d2l_does(load_as_d2l, loaders):
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        expected = first_batches(load_as_d2l(256)[0])
+        torch.manual_seed(seed)
+        for (X, y), (X_d2l, y_d2l) in zip(first_batches(loaders[0]), expected, strict=True):
+            assert torch.equal(X, X_d2l)
+            assert torch.equal(y, y_d2l)
+
+
+def test_one_epoch_takes_every_training_image_once_in_a_new_order(loaders):
+    epochs = [torch.cat([y for _, y in loaders[0]]) for _ in range(2)]
+    assert not torch.equal(*epochs)
+    assert all(epoch.bincount().tolist() == [6000] * 10 for epoch in epochs)
+
+
+@pytest.mark.parametrize("resize", [14, 64, (20, 30)])
+def test_resizing_is_d2ls(resize, load_as_d2l):
+    ((X, y),) = first_batches(load_data_fashion_mnist(32, resize)[1], 1)
+    ((X_d2l, y_d2l),) = first_batches(load_as_d2l(32, resize)[1], 1)
+    assert torch.equal(X, X_d2l)
+    assert torch.equal(y, y_d2l)
+
+
+@pytest.mark.parametrize("resize", [None, 14])
+def test_an_index_may_be_a_number_a_slice_a_list_or_a_tensor(resize, loaders):
+    dataset = data.FashionMNIST(loaders[1].dataset.images, loaders[1].dataset.labels, resize)
+    side = resize or 28
+    one = dataset[3]
+    assert one[0].shape == (1, side, side)
+    assert one[1] == loaders[1].dataset.labels[3]
+    for several in (dataset[[3, 5]], dataset[3:6:2], dataset[torch.tensor([3, 5])]):
+        assert several[0].shape == (2, 1, side, side)
+        assert torch.equal(several[0], torch.stack([one[0], dataset[5][0]]))
+        assert several[1].tolist() == dataset.labels[[3, 5]].tolist()
+
+
+def test_a_learners_own_loader_and_subset_work(loaders):
+    dataset = loaders[0].dataset
+    torch.manual_seed(3)
+    own = first_batches(DataLoader(dataset, 256, shuffle=True))
+    torch.manual_seed(3)
+    for (X, y), (X_own, y_own) in zip(first_batches(loaders[0]), own, strict=True):
+        assert torch.equal(X, X_own)
+        assert torch.equal(y, y_own)
+    subset = DataLoader(Subset(dataset, range(100, 300)), 64)
+    assert [len(y) for _, y in subset] == [64, 64, 64, 8]
+    assert torch.equal(torch.cat([y for _, y in subset]), dataset.labels[100:300])
+
+
+def test_writing_to_images_never_reaches_the_files(own, files):
+    put(own, files)
+    train_iter, test_iter = load_data_fashion_mnist(4)
+    labels = train_iter.dataset.labels.clone()
+    for X, y in train_iter:
+        X.zero_()
+        y.zero_()
+    train_iter.dataset[0][0].zero_()
+    assert torch.equal(train_iter.dataset.labels, labels)
+    assert train_iter.dataset.images.any()
+    train_iter.dataset.images.zero_()
+    test_iter.dataset.images[0] = 255
+    train_iter.dataset.labels.zero_()
+    assert contents(data.find_data()) == files
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, True, 2.5, "256", None])
+def test_a_batch_size_that_makes_no_sense(batch_size, monkeypatch):
+    monkeypatch.setattr(data, "find_data", lambda: pytest.fail("the settings are checked first"))
+    with pytest.raises(ValueError, match=f"batch_size must be a whole number.* it is {batch_size!r}"):
+        load_data_fashion_mnist(batch_size)
