@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test notebooks lint figures seeds data constraints clean
+.PHONY: help lab test notebooks lint figures film seeds data constraints clean
 
 help:  ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 14
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 14
 
 lab: data  ## set up, and open JupyterLab on the first notebook
 	$(BIN)/python tools/open_lab.py
@@ -24,6 +24,9 @@ lint: $(READY)  ## check style and layout of code and notebooks
 
 figures: data  ## draw the pictures in img/
 	$(BIN)/python tools/draw_figures.py
+
+film: data  ## film the train panel for the README; needs Chromium
+	$(BIN)/python tools/film_panel.py
 
 seeds: data  ## train LeNet with five seeds; writes benchmarks/seeds.json
 	$(BIN)/python tools/run_seeds.py

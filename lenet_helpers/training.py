@@ -74,7 +74,7 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, snapshots=N
     but in the last row of each epoch. An interrupt, or a loss that is no longer finite, ends the training early with a
     message; the net and the history stay usable. A list given as ``snapshots`` gets the weights after every epoch.
     """
-    report = Report(train_iter, num_epochs, lr, device)
+    report = Report(train_iter, test_iter, num_epochs, lr, device)
     net.apply(init_weights)
     print("training on", device)
     net.to(device, memory_format=torch.channels_last)  # same numbers, in the order that convolutions run fastest on
@@ -95,8 +95,8 @@ class Report:
     Raises ValueError or TypeError for settings that cannot be trained with.
     """
 
-    def __init__(self, train_iter, num_epochs, lr, device):
-        check_settings(train_iter, num_epochs, lr)
+    def __init__(self, train_iter, test_iter, num_epochs, lr, device):
+        check_settings(train_iter, test_iter, num_epochs, lr)
         self.train_iter = TimedLoader(train_iter)
         self.history = []
         self.curves = LiveCurves(num_epochs)
@@ -172,7 +172,7 @@ def read_row(epoch, metric, test_acc):
     return {"epoch": epoch, "loss": loss, "train_acc": correct / examples, "test_acc": test_acc}
 
 
-def check_settings(train_iter, num_epochs, lr):
+def check_settings(train_iter, test_iter, num_epochs, lr):
     """Raise TypeError or ValueError, saying what to do, for settings that cannot be trained with."""
     if isinstance(num_epochs, bool) or not isinstance(num_epochs, Integral):
         raise TypeError(f"num_epochs must be a whole number, for example 10; it is {num_epochs!r}")
@@ -182,8 +182,9 @@ def check_settings(train_iter, num_epochs, lr):
         raise TypeError(f"lr, the learning rate, must be a number, for example 0.9; it is {lr!r}")
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr, the learning rate, must be positive and finite, for example 0.9; it is {lr}")
-    if len(train_iter) == 0:
-        raise ValueError("train_iter is empty: there is no mini-batch to train on; give it at least one batch")
+    for name, loader in {"train_iter": train_iter, "test_iter": test_iter}.items():
+        if len(loader) == 0:
+            raise ValueError(f"{name} is empty: there is no mini-batch in it; give it at least one batch")
 
 
 def copy_weights(net):

@@ -369,7 +369,7 @@ def test_a_batch_size_beyond_the_data():
 def test_an_empty_loader():
     with pytest.raises(ValueError, match=r"train_iter is empty: .* give it at least one batch"):
         train_ch6(make_small(), [], make_batches(1), 1, 0.1, CPU)
-    with pytest.raises(ValueError, match=r"data_iter is empty: .* give it at least one batch"):
+    with pytest.raises(ValueError, match=r"test_iter is empty: .* give it at least one batch"):
         train_ch6(make_small(), make_batches(1), [], 1, 0.1, CPU)
     net = make_small().eval()
     with pytest.raises(ValueError, match=r"data_iter is empty"):
