@@ -1,16 +1,25 @@
 """Fixtures for the tests in a real browser: Debian's Chromium, or the one that playwright installed."""
 
+import base64
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from lab import Notebook, end_kernels, serve_lab
+from playwright.sync_api import expect
 
 SHOTS = Path(__file__).parent / "shots"  # screenshots, ignored by git and kept by CI
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 def find_chromium():
@@ -39,6 +48,28 @@ def browser_context_args(browser_context_args):
     return {**browser_context_args, "viewport": {"width": 1280, "height": 1000}}
 
 
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """Start a JupyterLab server for all tests of the session."""
+    expect.set_options(timeout=20_000)  # a busy machine answers late
+    with serve_lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def open_notebook(lab, page):
+    """Return a function that opens a notebook of the server; its page must stay free of errors, and its kernel ends."""
+    opened = []
+
+    def open_path(path, app="lab"):
+        opened.append(Notebook(page, lab, path, app))
+        return opened[-1]
+
+    yield open_path
+    end_kernels(lab)
+    assert [error for notebook in opened for error in notebook.page_errors] == []
+
+
 @pytest.fixture
 def shoot(page):
     """Return a function that keeps a screenshot of the page under a name."""
@@ -50,21 +81,28 @@ def shoot(page):
 def mount(page):
     """Return a function that shows a widget's own script in a blank page, with a stand-in for its kernel side.
 
-    ``mount(widget)`` gives the root locator; in the page, ``model.get``, ``model.set`` and ``model.emit`` play the kernel.
+    ``mount(widget)`` gives the root locator; in the page ``model.get``, ``.set`` and ``.emit`` play the kernel.
     """
 
     def show(widget, dark=False):
         names = [name for name in widget.keys if not name.startswith("_")]
         state = {name: getattr(widget, name) for name in names if name not in ("layout", "tabbable", "tooltip")}
+        state = {k: {"bytes": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in state.items()}
         page.set_content("<body><div id='widget'></div></body>")
         if dark:
             page.add_style_tag(
-                content="body{background:#111;--jp-ui-font-color1:#eee;--jp-layout-color0:#111;--jp-layout-color1:#222;"
-                "--jp-layout-color2:#333;--jp-border-color1:#999;--jp-success-color0:#9ccc9c;--jp-error-color1:#ff8a80}"
+                content="body{background:#111;--jp-ui-font-color1:#eee;--jp-layout-color0:#111;"
+                "--jp-layout-color1:#222;--jp-layout-color2:#333;--jp-border-color1:#999;"
+                "--jp-success-color0:#9ccc9c;--jp-error-color1:#ff8a80}"
             )
         page.add_style_tag(content=str(widget._css))
         page.evaluate(
             """async ([script, state]) => {
+                for (const [key, value] of Object.entries(state)) {
+                    if (value?.bytes !== undefined) {
+                        state[key] = new DataView(Uint8Array.from(atob(value.bytes), (c) => c.charCodeAt(0)).buffer);
+                    }
+                }
                 const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
                 const { default: widget } = await import(url);
                 const listeners = {};
@@ -81,7 +119,7 @@ def mount(page):
                     send: (content) => { (window.sent ??= []).push(content); },
                     emit: (event, ...rest) => { (listeners[event] ?? []).forEach((f) => f(...rest)); },
                 };
-                await widget.render({ model: window.model, el: document.getElementById("widget") });
+                window.cleanup = await widget.render({ model: window.model, el: document.getElementById("widget") });
             }""",
             [str(widget._esm), state],
         )

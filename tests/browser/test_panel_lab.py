@@ -1,0 +1,207 @@
+"""The train panel in a real JupyterLab: LeNet on Fashion-MNIST, with mouse and keyboard."""
+
+import re
+import time
+
+import nbformat
+import pytest
+from lab import Slider
+from playwright.sync_api import expect
+
+SETUP = """
+from torch import nn
+from lenet_helpers import load_data_fashion_mnist
+from lenet_helpers.panel import TrainPanel
+
+def make_net():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
+    )
+
+data = load_data_fashion_mnist(256)
+"""
+LOSS = "polyline[data-name='train loss']"
+
+
+class Panel:
+    """A panel in the page: what a learner sees and presses."""
+
+    def __init__(self, scope):
+        self.scope = scope.locator(".lenet-panel")
+        # An icon is part of a button's accessible name.
+        self.train, self.stop, self.resume = (
+            self.scope.get_by_role("button", name=re.compile(f"{name}$")) for name in ("Train", "Stop", "Continue")
+        )
+        self.status, self.notice = self.scope.locator(".lenet-status"), self.scope.locator(".lenet-lost")
+        self.numbers, self.alert = self.scope.locator(".lenet-numbers"), self.scope.locator(".lenet-alert")
+        self.lr, self.epochs = Slider(self.scope, "learning rate"), Slider(self.scope, "epochs")
+        self.loss, self.past = self.scope.locator(LOSS), self.scope.locator("polyline.past")
+
+    def epoch(self):
+        """Return how many epochs the panel says are done."""
+        return float(re.search(r"epoch ([\d.]+)", self.numbers.inner_text())[1])
+
+    def wait_for_epoch(self, epoch, seconds=60):
+        """Wait until the training has gone past an epoch."""
+        deadline = time.monotonic() + seconds
+        while self.epoch() <= epoch:
+            assert time.monotonic() < deadline, f"the training did not get past epoch {epoch}"
+            self.scope.page.wait_for_timeout(50)
+
+
+@pytest.fixture
+def run_cells(lab, open_notebook):
+    """Return a function that writes a notebook with the given code cells, opens it and runs it."""
+
+    def run(name, *cells):
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in (SETUP.strip(), *cells)]
+        nbformat.write(notebook, lab.root / f"{name}.ipynb")
+        opened = open_notebook(f"{name}.ipynb")
+        opened.run_all()
+        return opened
+
+    return run
+
+
+def count_points(curve):
+    return len((curve.get_attribute("points") or "").split())
+
+
+def test_train_move_stop_continue(run_cells, page, shoot):
+    notebook = run_cells("panel", "panel = TrainPanel(make_net, *data, lr=0.1, num_epochs=20)\npanel", "6 * 7")
+    panel = Panel(notebook.cell(1))
+    expect(panel.status).to_contain_text("Ready")
+    expect(panel.stop).to_be_disabled()
+    expect(panel.resume).to_be_disabled()
+    expect(panel.lr.handle).to_have_accessible_name("learning rate")
+    expect(panel.epochs.handle).to_have_accessible_name("epochs")
+
+    panel.lr.press(*["ArrowRight"] * 4)  # by keyboard: four steps of 10 ** 0.05
+    expect(panel.lr.readout).to_have_text("0.158")
+    expect(panel.lr.handle).to_have_attribute("aria-valuetext", "0.158")
+    expect(panel.status).to_contain_text("Ready")  # moving a slider trains nothing
+    expect(panel.numbers).to_have_count(0)
+
+    panel.train.focus()
+    page.keyboard.press("Space")
+    expect(panel.status).to_contain_text("Training")
+    expect(panel.train).to_be_disabled()
+    expect(panel.stop).to_be_focused()  # the button that was pressed is disabled, and the focus is not lost
+    expect(panel.numbers).to_contain_text("lr 0.158")
+    panel.wait_for_epoch(0.2)
+    before = count_points(panel.loss)
+
+    panel.lr.press("End")  # while it trains
+    expect(panel.numbers).to_contain_text("lr 3 ")
+    panel.lr.drag_to(0.0)  # by mouse
+    expect(panel.numbers).to_contain_text("lr 0.001")
+    panel.epochs.press("ArrowRight")
+    expect(panel.status).to_contain_text("next run")
+    panel.wait_for_epoch(panel.epoch() + 0.1)
+    assert count_points(panel.loss) > before
+
+    notebook.run_cell(2)  # the kernel still answers
+    expect(notebook.cell(2).locator(".jp-OutputArea-output")).to_have_text("42")
+    expect(panel.stop).to_be_enabled()
+    shoot("panel_training")
+
+    panel.stop.focus()
+    page.keyboard.press("Space")
+    expect(panel.status).to_contain_text("Stopped at epoch", timeout=2000)
+    expect(panel.resume).to_be_focused()
+    assert 0 < float(panel.loss.get_attribute("data-last")) < 10
+    expect(notebook.cell(1)).to_contain_text("lr=0.158→")
+    stopped_at = panel.epoch()
+
+    panel.resume.click()
+    expect(panel.status).to_contain_text("Training")
+    panel.wait_for_epoch(stopped_at + 0.1)
+    panel.stop.click()
+    expect(panel.status).to_contain_text("Stopped at epoch", timeout=2000)
+
+    panel.train.click()  # a second run, with the first one pale behind it
+    expect(panel.past).to_have_count(3)
+    panel.wait_for_epoch(0.1)
+    notebook.interrupt()  # ■ between cells
+    expect(panel.status).to_contain_text("Stopped at epoch", timeout=5000)
+    expect(notebook.errors).to_have_count(0)
+    shoot("panel_stopped")
+    notebook.use_theme("JupyterLab Dark")
+    shoot("panel_stopped_dark")
+    notebook.use_theme("JupyterLab Light")
+
+
+def test_two_panels_an_error_and_the_cell_run_again(run_cells, shoot):
+    notebook = run_cells(
+        "panels",
+        "first = TrainPanel(make_net, *data)\nfirst",
+        "second = TrainPanel(make_net, *data)\nsecond",
+        "broken = TrainPanel(lambda: nn.Linear(3, 3), *data)\nbroken",
+        "old = first\nold.state",
+    )
+    first, second, broken = (Panel(notebook.cell(index)) for index in (1, 2, 3))
+
+    broken.train.click()
+    expect(broken.alert).to_contain_text("RuntimeError")
+    expect(broken.status).to_contain_text("failed")
+    expect(broken.train).to_be_enabled()
+
+    first.train.click()
+    first.wait_for_epoch(0.05)
+    second.train.click()
+    expect(second.status).to_contain_text("another panel is training")
+    shoot("panel_waiting")
+    first.stop.click()
+    expect(second.status).to_contain_text("Training")
+    second.stop.click()
+    expect(second.status).to_contain_text("Stopped")
+
+    first.train.click()
+    first.wait_for_epoch(0.05)
+    notebook.run_cell(1)  # a new panel in the place of the old one, whose run ends
+    expect(first.status).to_contain_text("Ready")
+    notebook.run_cell(4)
+    expect(notebook.cell(4).locator(".jp-OutputArea-output")).to_have_text("'ready'")
+    expect(first.lr.readout).to_have_text("0.900")  # not rounded to the slider's steps
+    notebook.cell(4).locator(".cm-content").fill("first.lr.value = 0.1")
+    notebook.run_cell(4)
+    expect(first.lr.readout).to_have_text("0.100")
+    first.train.click()
+    expect(first.status).to_contain_text("Training")
+    first.stop.click()
+    expect(first.status).to_contain_text("Stopped")
+
+
+def test_after_a_restart_the_panel_does_not_pretend_to_work(run_cells, shoot):
+    notebook = run_cells("restart", "panel = TrainPanel(make_net, *data)\npanel")
+    panel = Panel(notebook.cell(1))
+    panel.train.click()
+    panel.wait_for_epoch(0.05)
+    notebook.restart_kernel()
+    expect(panel.notice).to_contain_text("No longer connected", timeout=20_000)
+    expect(panel.scope.locator(".lenet-controls")).to_have_attribute("inert", "")
+    shoot("panel_restarted")
+    notebook.wait_for_kernel()
+    notebook.run_all()
+    expect(panel.status).to_contain_text("Ready")
+    expect(panel.notice).to_be_empty()
+    panel.train.click()
+    panel.wait_for_epoch(0.05)
+    panel.stop.click()
+    expect(panel.status).to_contain_text("Stopped")
+
+
+def test_a_cell_that_waits_can_be_interrupted(run_cells):
+    notebook = run_cells("wait", "panel = TrainPanel(make_net, *data)\npanel", "1")
+    panel = Panel(notebook.cell(1))
+    notebook.cell(2).locator(".cm-content").fill("panel.start().wait()")
+    notebook.run_cell(2, wait=False)
+    panel.wait_for_epoch(0.05)
+    panel.stop.click()  # the kernel cannot hear it: a cell keeps it busy
+    expect(panel.notice).to_contain_text("busy with a cell", timeout=20_000)
+    notebook.interrupt()
+    expect(panel.status).to_contain_text("Stopped at epoch")
+    expect(panel.notice).to_be_empty()
