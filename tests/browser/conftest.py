@@ -111,7 +111,9 @@ def mount(page):
                     set: (key, value) => {
                         const changes = typeof key === "object" ? key : { [key]: value };
                         Object.assign(state, changes);
-                        for (const name of Object.keys(changes)) (listeners[`change:${name}`] ?? []).forEach((f) => f());
+                        for (const name of Object.keys(changes)) {
+                            (listeners[`change:${name}`] ?? []).forEach((f) => f());
+                        }
                     },
                     save_changes: () => { window.saved = { ...state }; },
                     on: (event, f) => { (listeners[event] ??= []).push(f); },
