@@ -69,17 +69,24 @@ export default () => {
 
       const setLost = (value) => {
         lost = value;
+        asked = null;
         tell(value ? LOST : "");
         status.hidden = value; // it is out of date
         const controls = panel?.querySelector(".lenet-controls");
         if (controls) controls.inert = value;
       };
 
-      /** The kernel has said something: it is there. */
+      /** The training thread has said something: the kernel is there, though it may be too busy to listen. */
       const hear = () => {
         heard = Date.now();
+        if (lost) setLost(false);
+      };
+
+      /** The kernel has answered. */
+      const take = () => {
+        hear();
         asked = null;
-        setLost(false);
+        tell("");
       };
 
       /** Ask the kernel whether this panel still exists there. */
@@ -96,8 +103,8 @@ export default () => {
       /** Ask again while it trains, and judge a silence: the kernel is busy, or it is not the one that made this panel. */
       const watch = () => {
         if (model.get("running") && Date.now() - heard > PATIENCE) ask();
-        if (asked === null || lost || Date.now() - asked < PATIENCE) return;
-        if (model.widget_manager?.kernel?.status === "busy") tell(BUSY);
+        if (asked === null || Date.now() - asked < PATIENCE) return;
+        if (heard > asked || model.widget_manager?.kernel?.status === "busy") tell(BUSY);
         else setLost(true);
       };
 
@@ -130,7 +137,7 @@ export default () => {
 
       model.on("change:message", showStatus);
       model.on("change:message", hear);
-      model.on("msg:custom", hear);
+      model.on("msg:custom", take);
       model.on("comm_live_update", ask);
       const timer = setInterval(watch, PATIENCE / 3);
       showStatus();

@@ -176,6 +176,7 @@ class Notebook:
         """Switch to the theme "JupyterLab Light" or "JupyterLab Dark"."""
         self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
         expect(self.page.locator("body")).to_have_attribute("data-jp-theme-name", name)
+        expect(self.page.locator("#jupyterlab-splash, #main-logo")).to_have_count(0)  # the veil over the change
         expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
 
     def cell(self, index):
