@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test notebooks lint figures film seeds data constraints clean
+.PHONY: help lab test notebooks lint figures film seeds ablation data constraints clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 14
+	@awk -F ':.*## *' '/^[a-z]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: data  ## set up, and open JupyterLab on the first notebook
 	$(BIN)/python tools/open_lab.py
@@ -30,6 +30,9 @@ film: data  ## film the train panel for the README; needs Chromium
 
 seeds: data  ## train LeNet with five seeds; writes benchmarks/seeds.json
 	$(BIN)/python tools/run_seeds.py
+
+ablation: data  ## train the recipes of notebook 07 with five seeds each (hours; resumable); writes benchmarks/ablation.json
+	$(BIN)/python benchmarks/ablation.py $(ARGS)
 
 data: $(READY)  ## find Fashion-MNIST, or get it
 	@$(BIN)/python -c "from lenet_helpers.data import find_data; print(*find_data().values(), sep='\n')"

@@ -696,7 +696,7 @@ def _rms(values):
 @check("After 128 mini-batches of 64, LeNet with your activation, init and learning rate has left the plateau")
 def check_escape(ask):
     """Check ``escape()``: (net, lr) with LeNet's weights, which leaves the plateau within 128 mini-batches of 64."""
-    torch.manual_seed(0)  # no luck in a verdict on training
+    torch.default_generator.manual_seed(0)  # no luck in a verdict on training
     reply = ask()
     pair = isinstance(reply.received, tuple) and len(reply.received) == 2
     reply.require(pair, "a net and a learning rate", shorten(reply.received), "return net, lr")

@@ -26,14 +26,13 @@ def read_points(history, key):
 
 
 def draw_svg(history, num_epochs, past=()):
-    """Draw a history, and past ones pale behind it, as the text of an SVG; takes under a millisecond.
+    """Draw a history, and past ones pale behind it, as the text of an SVG; takes about a millisecond.
 
     ``history`` is a list of rows as ``train_ch6`` returns it. Each curve is a ``polyline`` with ``data-name`` and
     ``data-last``. Text and axes take the colour of the page, so the picture is legible in a dark theme too.
     """
-    drawn = [*past, history]
-    values = [value for rows in drawn for key, *_ in CURVES for _, value in read_points(rows, key)]
-    x_max = max([num_epochs, *(row["epoch"] for rows in drawn for row in rows)])
+    values = [value for rows in [*past, history] for key, *_ in CURVES for _, value in read_points(rows, key)]
+    x_max = last_epoch([*past, history], num_epochs)
     x_ticks = MaxNLocator(6, integer=x_max >= 3).tick_values(0, x_max)
     y_ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, max([1.0, *values]))
     y_max = y_ticks[-1]
@@ -66,6 +65,9 @@ def draw_svg(history, num_epochs, past=()):
         last = points[-1][1] if points else ""
         line = " ".join(place(*point) for point in points)
         y = TOP + 12 + 30 * index
+        if points:  # a dot at its end, so that a curve of a single point is seen, too
+            end_x, end_y = place(*points[-1]).split(",")
+            parts.append(f'<circle cx="{end_x}" cy="{end_y}" r="3" fill="{colour}"/>')
         parts.append(
             f'<polyline data-name="{name}" data-last="{last}" points="{line}" {_stroke(colour, dashes)} '
             f'stroke-width="2"/>'
@@ -77,6 +79,11 @@ def draw_svg(history, num_epochs, past=()):
 
 def _stroke(colour, dashes):
     return f'fill="none" stroke="{colour}" stroke-dasharray="{dashes or "none"}"'
+
+
+def last_epoch(histories, num_epochs):
+    """Return where the epoch axis ends: at ``num_epochs``, or further if a history goes on."""
+    return max([num_epochs, *(row["epoch"] for rows in histories for row in rows)])
 
 
 def describe(history):
@@ -91,13 +98,14 @@ def describe(history):
 def draw_figure(history, num_epochs, past=()):
     """Draw the same picture as ``draw_svg`` as a Figure that shows itself, for a reader without a kernel."""
     figure = Picture(figsize=(5, 3), layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", xlim=(0, num_epochs))
+    axes = figure.add_subplot(xlabel="epoch", xlim=(0, last_epoch([*past, history], num_epochs)))
     for rows in past:
         for key, _, colour, dashes in CURVES:
             axes.plot(*_columns(read_points(rows, key)), color=colour, linestyle=_linestyle(dashes), alpha=0.3)
     for key, name, colour, dashes in CURVES:
         points = read_points(history, key)
-        axes.plot(*_columns(points), color=colour, linestyle=_linestyle(dashes), label=name)
+        style = {"color": colour, "linestyle": _linestyle(dashes), "marker": "o", "markersize": 4, "clip_on": False}
+        axes.plot(*_columns(points), **style, markevery=slice(len(points) - 1, None), label=name)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(loc="center right")

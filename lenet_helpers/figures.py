@@ -28,13 +28,6 @@ def show_maps(maps, ncols=8):
     return _draw_grid(maps, [f"map {i}" for i in range(len(maps))], ncols, cmap="gray")
 
 
-def show_kernels(kernels, ncols=8):
-    """Draw kernels, shape (N, k, k): purple is positive, orange negative, white zero, on one scale for all."""
-    kernels = kernels.detach().cpu().reshape(-1, *kernels.shape[-2:])
-    reach = float(kernels.abs().max()) or 1.0
-    return _draw_grid(kernels, None, ncols, cmap="PuOr", vmin=-reach, vmax=reach)
-
-
 def show_shares(names, **counts):
     """Draw the share of each name in each of ``counts`` as horizontal bars; counts are lists as long as ``names``."""
     figure = Picture(figsize=(7, 0.55 + 0.5 * len(names)), layout="constrained")
@@ -67,7 +60,7 @@ def _draw_grid(images, titles, ncols, **style):
         axes.axis("off")
     for index, image in enumerate(images):
         axes = grid[index]
-        axes.imshow(np.asarray(image), **style)
+        axes.imshow(np.asarray(image.detach().cpu() if hasattr(image, "detach") else image), **style)
         if titles is not None:
             axes.set_title(titles[index], fontsize=9)
     return figure

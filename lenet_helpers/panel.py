@@ -175,7 +175,8 @@ class TrainPanel:
             if run.at_epoch_end():
                 self._status.message = f"Training. {run.tell()}"
             if now >= next_draw:
-                self._draw(seconds_left=(now - start) * (run.num_epochs - run.epoch) / (run.epoch - first_epoch))
+                done = max(run.epoch - first_epoch, 1e-6)  # 0 where a stopped run had only its test left to do
+                self._draw(seconds_left=(now - start) * (run.num_epochs - run.epoch) / done)
                 next_draw = now + max(REDRAW_SECONDS, (time.perf_counter() - now) / REDRAW_SHARE)
         run.note_step()
         run.state = "stopped"
@@ -295,7 +296,7 @@ class Run:
         self.epoch, self.step = 0, None
         stream, self._device = torch.Generator(), find_device()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone: a GPU's would not be put back
             self.net = make_net()
             self.net.apply(init_weights)
             stream.set_state(torch.get_rng_state())
@@ -336,8 +337,14 @@ class Run:
         self.step = self.epoch, metric, test_acc
         batch = round(epoch * self._num_batches) % self._num_batches
         if self.at_epoch_end() or (batch and batch % max(1, self._num_batches // ROWS_PER_EPOCH) == 0):
-            self.history.append(read_row(*self.step))
+            self._keep(read_row(*self.step))
         return True
+
+    def _keep(self, row):
+        """Add a row to the history, in place of one of the same epoch that has no test accuracy."""
+        if self.history and self.history[-1]["epoch"] == row["epoch"]:
+            self.history.pop()
+        self.history.append(row)
 
     def at_epoch_end(self):
         """Return whether the latest step measured the test accuracy."""

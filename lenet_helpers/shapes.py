@@ -24,7 +24,7 @@ class LayerShape:
     output_shape: tuple
     parameters: int
     multiply_adds: int
-    receptive_field: int
+    receptive_field: int | None
 
 
 def walk_shapes(net, input_shape=(1, 1, 28, 28)):
@@ -51,7 +51,7 @@ def _walk(net, X):
         try:
             with torch.no_grad():
                 Y = layer(X)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"layer {index}, {layer}, does not fit its input of shape {tuple(X.shape)}: {error}"
             ) from error
@@ -60,7 +60,7 @@ def _walk(net, X):
             multiply_adds = layer.weight.numel() * prod(Y.shape[2:])
         elif isinstance(layer, nn.Linear):
             multiply_adds = layer.weight.numel()
-        if isinstance(layer, nn.Flatten | nn.Linear):
+        if isinstance(layer, nn.Flatten | nn.Linear | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d | nn.Sequential):
             field = None
         if field and hasattr(layer, "kernel_size"):
             field += _first(getattr(layer, "dilation", 1)) * (_first(layer.kernel_size) - 1) * jump

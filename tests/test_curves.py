@@ -125,7 +125,7 @@ def test_text_and_axes_take_the_colour_of_the_page():
         if element is svg:
             continue
         assert element.tag != f"{SVG}rect"
-        assert element.get("fill") in (None, "none")
+        assert element.get("fill") in {None, "none", *colours}
         assert element.get("stroke") in {None, "currentColor", *colours}
 
 

@@ -6,16 +6,14 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from lenet_helpers.figures import show_images, show_kernels, show_maps, show_shares
+from lenet_helpers.figures import show_images, show_maps, show_shares
 
 X = torch.linspace(0, 1, 6 * 28 * 28).reshape(6, 1, 28, 28)
 MAPS = torch.randn(1, 6, 10, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
-KERNELS = torch.tensor([[[0.5, -2.0], [0.0, 1.0]], [[0.1, 0.1], [0.1, 0.1]]], requires_grad=True)
 DRAWINGS = {
     "images": lambda: show_images(X),
     "images with titles": lambda: show_images(X, list("abcdef"), ncols=4),
     "maps": lambda: show_maps(MAPS),
-    "kernels": lambda: show_kernels(KERNELS),
     "shares": lambda: show_shares(["conv", "dense"], parameters=[4, 96], multiply_adds=[86, 14]),
 }
 
@@ -83,23 +81,6 @@ def test_maps_are_numbered_and_each_on_its_own_scale():
     assert [one.get_title() for one in axes] == ["map 0", "map 1"]
     assert [colour_at(one, 0, 1).tolist() for one in axes] == [[1, 1, 1], [1, 1, 1]]
     assert [pixels(one).shape for one in drawn(show_maps(MAPS))] == [(10, 12)] * 6
-
-
-def test_kernels_share_one_scale_with_white_at_zero():
-    first, second = drawn(show_kernels(KERNELS))
-    assert all(colour_at(first, 1, 0) > 0.95), "0 is white"
-    red, _, blue = colour_at(first, 0, 1)
-    assert red > blue + 0.3, "-2 is orange"
-    red, _, blue = colour_at(first, 1, 1)
-    assert blue > red + 0.1, "+1 is purple"
-    limits = {(one.get_images()[0].norm.vmin, one.get_images()[0].norm.vmax) for one in (first, second)}
-    assert limits == {(-2.0, 2.0)}
-    assert len(drawn(show_kernels(torch.randn(6, 1, 5, 5)))) == 6
-
-
-def test_kernels_of_zeros_are_white():
-    (axes,) = drawn(show_kernels(torch.zeros(1, 2, 2)))
-    assert all(colour_at(axes, 0, 0) > 0.95)
 
 
 def test_shares_are_percentages_beside_their_counts():

@@ -144,6 +144,21 @@ def test_stop_and_continue_lead_to_the_same_net_as_one_go(gate, gated):
     assert gated.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=1e-6)
 
 
+def test_stop_before_the_test_of_an_epoch_and_continue(gate, gated):
+    gated.start()
+    go_through(gate, 9)
+    gated.stop()
+    gate.permits.release()  # the last batch of the epoch: its test is still to come
+    gated.wait(20)
+    assert gated.state == "stopped" and gated.history[-1] | {"loss": 0, "train_acc": 0} == {
+        "epoch": 1, "loss": 0, "train_acc": 0, "test_acc": None,
+    }  # fmt: skip
+    gate.permits.release(1000)
+    gated.resume().wait(60)
+    assert gated.state == "finished"
+    assert [row["test_acc"] is not None for row in gated.history if row["epoch"] == 1] == [True]
+
+
 def test_continue_after_the_end_adds_epochs_to_the_same_run():
     panel = TrainPanel(make_net, *load(32), num_epochs=1)
     panel.start().wait(60)

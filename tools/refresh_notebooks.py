@@ -16,7 +16,7 @@ METADATA = {
 
 
 def main(names):
-    for path in map(Path, names) if names else sorted((ROOT / "notebooks").rglob("*.ipynb")):
+    for path in map(Path, names) if names else sorted((ROOT / "notebooks").glob("*/*.ipynb")):
         print("running", path, flush=True)
         refresh(path)
 
@@ -51,8 +51,8 @@ def clean(cell, old_outputs):
 def sanitize(outputs):
     """Return the outputs as text with the rules of nbval's sanitizer file applied."""
     text = nbformat.v4.writes_json(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs, id="x")]))
-    rules = re.findall(r"^regex: (.*)\nreplace: (.*)$", (ROOT / "tests" / "sanitize.cfg").read_text(), flags=re.M)
-    for pattern, replacement in rules:
+    config = (ROOT / "tests" / "sanitize.cfg").read_text(encoding="utf-8")
+    for pattern, replacement in re.findall(r"^regex: (.*)\nreplace: (.*)$", config, flags=re.M):
         text = re.sub(pattern, replacement, text)
     return text
 

@@ -1,11 +1,10 @@
 """Train LeNet with five seeds, and once with a small learning rate; write the results to benchmarks/seeds.json."""
 
 import json
-import platform
-from pathlib import Path
 
-import torch
 from lenet import ROOT, train_lenet
+
+from lenet_helpers.machine import describe_machine
 
 TARGET = ROOT / "benchmarks" / "seeds.json"
 SEEDS = range(5)
@@ -28,24 +27,6 @@ def run(**settings):
     epochs = [{name: round(value, 6) for name, value in row.items()} for row in history if row["test_acc"] is not None]
     result = {name: epochs[-1][name] for name in ("loss", "train_acc", "test_acc")}
     return settings | result | {"epochs": epochs}
-
-
-def describe_machine():
-    """Return what the numbers may depend on: the processor, the threads and the versions."""
-    return {
-        "cpu": read_cpu_name(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def read_cpu_name():
-    """Return the processor's name as Linux tells it, elsewhere as Python does."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in names if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class SignalLab(Explorer):
                 f"labels must be one class number for each of the {len(images)} images, "
                 f"and have shape {tuple(labels.shape)}; give the y that belongs to X"
             )
-        self._images, self._labels, self._seed = images.float(), labels.long(), seed
+        self._images, self._labels, self._seed = images.detach().cpu().float(), labels.cpu().long(), seed
         super().__init__()
         self._measure()
 
@@ -60,7 +60,7 @@ class SignalLab(Explorer):
     def _measure(self, change=None):
         """Build the net of the present settings, always from the same random numbers, and measure it."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+            torch.default_generator.manual_seed(self._seed)
             net = make_dense_net(self.activation, self.init, self.depth)
         signals = measure_signals(net, self._images, self._labels)
         low, high = find_reach([signal.activations.numpy() for signal in signals])

@@ -83,9 +83,9 @@ class ErrorBrowser(Explorer):
 
     @property
     def accuracy(self):
-        """The share of images on the diagonal."""
+        """The share of images on the diagonal; NaN for a net that cannot be shown."""
         counts = np.array(self.counts)
-        return counts.trace() / counts.sum()
+        return float("nan") if self.message else counts.trace() / counts.sum()
 
     def select(self, actual, predicted):
         """Open the cell of images of class ``actual`` that the net takes for ``predicted``; both are class numbers."""

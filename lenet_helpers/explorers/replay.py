@@ -51,6 +51,8 @@ class EpochReplay(Explorer):
         batches = list(test_iter)
         epochs = [replay_epoch(net, snapshot, batches, X, i + 1) for i, snapshot in enumerate(snapshots)]
         self._values = [epoch["pictures"] for epoch in epochs]
+        if not epochs[0]["pictures"]:
+            raise ValueError("the net has no nn.Conv2d, so there are no kernels and no maps to replay")
         super().__init__(
             classes=check_classes(classes, len(epochs[0]["counts"])),
             pictures=[[name, list(values.shape)] for name, values in epochs[0]["pictures"]],

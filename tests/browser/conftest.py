@@ -1,4 +1,4 @@
-"""Fixtures for the tests in a real browser: Debian's Chromium, or the one that playwright installed."""
+"""Fixtures for the tests in a real browser: Debian's Chromium, or the one that CHROMIUM names."""
 
 import base64
 import os

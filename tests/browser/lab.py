@@ -112,9 +112,8 @@ def end_kernels(lab):
 
 def ask(lab, path, method="GET"):
     headers = {"Authorization": f"token {lab.token}"}
-    return urllib.request.urlopen(
-        urllib.request.Request(f"{lab.url}/{path}", headers=headers, method=method), timeout=30
-    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return direct.open(urllib.request.Request(f"{lab.url}/{path}", headers=headers, method=method), timeout=30)
 
 
 class Notebook:
