@@ -1,4 +1,4 @@
-"""Notebooks of the course in JupyterLab and in Notebook 7: every cell runs, in the light and in the dark theme."""
+"""Notebooks of the course in JupyterLab, in the light and in the dark theme, and in Notebook 7: every cell runs."""
 
 import shutil
 
@@ -10,13 +10,20 @@ from playwright.sync_api import expect
 NAMES = ("01_build_the_encoder", "03_walk_the_shapes", "04_train_on_fashion_mnist")
 
 
+FEWER_IMAGES = """
+for data in (train_iter.dataset, test_iter.dataset):
+    data.images, data.labels = data.images[:6400], data.labels[:6400]
+"""
+
+
 def shorten_training(notebook):
-    """Train for one epoch in place of ten, and leave out the claims about ten."""
+    """Train for one epoch on some of the images, and leave out the claims about ten epochs on all."""
     cells = {cell.id: cell for cell in notebook.cells}
     run = cells["run"]
     assert "lr, num_epochs = 0.9, 10\n" in run.source
     run.source = run.source.replace("0.9, 10\n", "0.9, 1\n")
-    for cell in (cells["run-check"], cells["predict-check"]):
+    cells["data-load"].source += FEWER_IMAGES
+    for cell in (cells["run-check"], cells["predict-check"], cells["questions-check"]):
         lines = [line for line in cell.source.splitlines() if not line.startswith("assert")]
         cell.source = "\n".join(lines)
 
@@ -50,6 +57,7 @@ def test_every_cell_runs(course, lab, open_notebook, page, shoot, name, app):
     expect(widget).to_be_visible()
     widget.scroll_into_view_if_needed()
     shoot(f"{app}_{name}")
-    notebook.use_theme("JupyterLab Dark")
-    shoot(f"{app}_{name}_dark")
-    notebook.use_theme("JupyterLab Light")
+    if app == "lab":  # Notebook 7 has the same themes
+        notebook.use_theme("JupyterLab Dark")
+        shoot(f"{app}_{name}_dark")
+        notebook.use_theme("JupyterLab Light")
