@@ -93,7 +93,7 @@ def test_it_has_the_form_of_a_lesson(notebook, path):
         assert all(word in first for word in ("**You will do:**", "**You will learn**", "**You need:**"))
         assert "**Predict" in text
         assert len(re.findall(r"^- ", last, flags=re.M)) == 3
-    assert text.count("<details><summary>") == text.count("</details>") >= 4
+    assert text.count("<details><summary>") == text.count("</details>") >= 5
 
 
 def test_links_lead_somewhere(notebook, path):
