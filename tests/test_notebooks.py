@@ -55,6 +55,10 @@ def test_it_is_stored_clean(notebook):
             assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), cell.id
 
 
+def test_no_output_names_a_folder_of_a_machine(path):
+    assert not re.search(r"site-packages|[^:/]/(home|root|Users|work|tmp)/", path.read_text(encoding="utf-8"))
+
+
 def test_cell_ids_are_words_and_unique(notebook):
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)

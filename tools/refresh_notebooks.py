@@ -36,12 +36,14 @@ def refresh(path):
 
 
 def clean(cell, old_outputs):
-    """Strip what differs from run to run: timestamps, widget views, and numbers that the sanitizer hides from nbval."""
+    """Strip what differs from run to run: widget views, folders, and numbers that the sanitizer hides from nbval."""
     cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata})
     if cell.cell_type != "code":
         return
     for output in cell.outputs:
         output.get("data", {}).pop(WIDGET, None)
+        if output.output_type == "error":  # where the packages lie differs between machines
+            output.traceback = [re.sub(r"(\w:)?[/\\][^\s\x1b]*site-packages[/\\]", "", line) for line in output.traceback]
         if "metadata" in output:
             output.metadata = nbformat.from_dict({})
     if sanitize(cell.outputs) == sanitize(old_outputs):
