@@ -43,7 +43,8 @@ def clean(cell, old_outputs):
     for output in cell.outputs:
         output.get("data", {}).pop(WIDGET, None)
         if output.output_type == "error":  # where the packages lie differs between machines
-            output.traceback = [re.sub(r"(\w:)?[/\\][^\s\x1b]*site-packages[/\\]", "", line) for line in output.traceback]
+            folder = re.compile(r"(\w:)?[/\\][^\s\x1b]*site-packages[/\\]")
+            output.traceback = [folder.sub("", line) for line in output.traceback]
         if "metadata" in output:
             output.metadata = nbformat.from_dict({})
     if sanitize(cell.outputs) == sanitize(old_outputs):
