@@ -3,6 +3,7 @@
 import pytest
 import torch
 from nets import make_lenet
+from small_data import files, fork, mirror, own, raw, world  # noqa: F401
 from torch import nn
 
 from lenet_helpers.data import FashionMNIST, batch_loader, find_data, read_idx

@@ -50,7 +50,8 @@ def serve_lab(folder):
         file.write_text(json.dumps(value))
     lab = Lab(f"http://127.0.0.1:{find_free_port()}", secrets.token_hex(16), root)
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"),
+        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
         f"--port={lab.url.rpartition(':')[2]}",
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={lab.token}",
