@@ -1,7 +1,8 @@
 """Train every recipe with several seeds and write the results to benchmarks/ablation.json; resumable.
 
-Each finished run is stored at once. The same command after an interrupt trains only what is missing, and a recipe whose
-settings have changed is trained anew.
+The runs share this machine's cores, or a Dask cluster: LENET_DASK or --address names its scheduler. Each finished run
+is stored at once. The same command after an interrupt trains only what is missing, and a recipe whose settings have
+changed is trained anew.
 """
 
 import argparse
@@ -9,15 +10,15 @@ import json
 import os
 import statistics
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 
 import filelock
-import torch
+from tqdm import tqdm
 
 from lenet_helpers.machine import describe_machine
-from lenet_helpers.recipes import NUM_VALIDATION, RECIPES, RESULTS, describe_recipe, load_split, recipe_steps
-from lenet_helpers.training import evaluate_accuracy_gpu, read_row
+from lenet_helpers.recipes import NUM_VALIDATION, RECIPES, RESULTS, describe_recipe
+from lenet_helpers.sweep import Task, format_run, run_tasks
 
 SEEDS = range(5)
 MEASURES = ("test_acc", "validation_acc", "train_acc", "loss", "seconds", "cpu_seconds")
@@ -36,66 +37,29 @@ def main(arguments=None):
     parser.add_argument("--rows", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N", help="default: 0 1 2 3 4")
     parser.add_argument("--target", type=Path, default=RESULTS, help="the results file")
+    parser.add_argument("--address", help="a Dask scheduler, for example tcp://127.0.0.1:8786")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine; default: one per core")
     options = parser.parse_args(arguments)
-    recipes = [RECIPES[name] for name in options.rows]
-    wanted = [(recipe, seed) for seed in options.seeds for recipe in recipes]  # a whole table early
-    split = load_split()
+    tasks = [Task(RECIPES[name], seed) for seed in options.seeds for name in options.rows]  # a whole table early
+    stored, failed = read_results(options.target), 0
+    tasks = [task for task in tasks if task.seed not in find_runs(stored, task.recipe)]
     try:
-        for number, (recipe, seed) in enumerate(wanted, start=1):
-            if seed not in find_runs(read_results(options.target), recipe):
-                progress = Progress(f"[{number}/{len(wanted)}] {recipe.name}, seed {seed}", recipe.num_epochs)
-                write_results(options.target, recipe, train(recipe, seed, split, progress))
+        with closing(run_tasks(tasks, options.address, options.workers)) as runs:
+            for number, record in tqdm(runs, total=len(tasks), unit="run", disable=None):  # a bar on a terminal alone
+                tqdm.write(format_run(record))
+                if "error" in record:
+                    failed += 1
+                else:
+                    write_results(options.target, tasks[number].recipe, record)
     except KeyboardInterrupt:
         print("\ninterrupted: the finished runs are stored, and the same command goes on from here")
         return 130
+    if failed:
+        print(f"{failed} of {len(tasks)} runs failed: the others are stored, and the same command tries these again")
+        return 1
     write_results(options.target)
     print("all there:", options.target.name)
     return 0
-
-
-def train(recipe, seed, split, progress):
-    """Train once; return the record of the run. The test set is read here, once, after the training."""
-    train_iter, validation_iter, test_iter = split
-    torch.manual_seed(seed)
-    net = recipe.make_net()
-    epochs, start, cpu_start = [], time.perf_counter(), time.process_time()
-    for epoch, metric, accuracy in recipe_steps(recipe, net, train_iter, validation_iter, torch.device("cpu")):
-        progress.show(epoch)
-        if accuracy is not None:
-            row = read_row(epoch, metric, accuracy)
-            row["validation_acc"] = row.pop("test_acc")
-            epochs.append({name: round(value, 6) for name, value in row.items()})
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    record = {"seed": seed, "test_acc": round(evaluate_accuracy_gpu(net, test_iter), 6)}
-    record |= {name: epochs[-1][name] for name in ("validation_acc", "train_acc", "loss")}
-    record |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1), "epochs": epochs}
-    progress.finish(f"test {record['test_acc']:.4f}, validation {record['validation_acc']:.4f}, {seconds:.0f} s")
-    return record
-
-
-class Progress:
-    """A progress bar on a terminal; elsewhere a line for each finished run."""
-
-    def __init__(self, label, num_epochs):
-        self.label, self.num_epochs, self.start, self.shown = label, num_epochs, time.perf_counter(), 0.0
-
-    def show(self, epoch):
-        """Draw the bar, at most twice a second."""
-        now = time.perf_counter()
-        if not sys.stdout.isatty() or now - self.shown < 0.5:
-            return
-        self.shown = now
-        share = epoch / self.num_epochs
-        left = (now - self.start) * (1 - share) / share
-        bar = "#" * round(30 * share)
-        print(
-            f"\r{self.label} |{bar:<30}| epoch {epoch:4.1f}/{self.num_epochs}, {left:4.0f} s left ", end="", flush=True
-        )
-
-    def finish(self, result):
-        """Replace the bar by the result."""
-        clear = "\r\x1b[K" if sys.stdout.isatty() else ""
-        print(f"{clear}{self.label}: {result}", flush=True)
 
 
 def read_results(path):
@@ -120,12 +84,12 @@ def write_results(path, recipe=None, record=None):
         for known in RECIPES.values():
             runs = find_runs(old, known)
             if known == recipe:
-                runs[record["seed"]] = record
+                runs[record["seed"]] = {name: record[name] for name in ("seed", *MEASURES, "epochs")}
             if runs:
                 rows.append(summarise(known, [runs[seed] for seed in sorted(runs)]))
         results = {
             "command": "make ablation",
-            "machine": describe_machine(),
+            "machine": record["machine"] if record else old.get("machine") or describe_machine(),
             "validation_images": NUM_VALIDATION,
             "rows": rows,
             "references": [reference | {"source": BENCHMARK_LIST} for reference in REFERENCES],

@@ -138,6 +138,46 @@ def show_losses(histories):
     return figure
 
 
+def show_costs(stages, floor=None):
+    """Draw the milliseconds of a mini-batch as bars, waiting and computing; ``stages`` is a dict of such pairs by name.
+
+    ``floor``, the milliseconds of bare arithmetic, is one more bar and a dashed line.
+    """
+    figure = Picture(figsize=(7.5, 1.1 + 0.42 * (len(stages) + (floor is not None))), layout="constrained")
+    axes = figure.add_subplot(xlabel="milliseconds per mini-batch")
+    names = list(stages)
+    waiting, computing = ([pair[part] for pair in stages.values()] for part in (0, 1))
+    axes.barh(names, waiting, label="waiting for images", color="#e69f00", hatch="//", edgecolor="white")
+    bars = axes.barh(names, computing, left=waiting, label="computing", color="#0072b2")
+    axes.bar_label(bars, [f"{sum(pair):.1f}" for pair in stages.values()], padding=3)
+    if floor is not None:
+        bars = axes.barh(["floor"], [floor], label="bare arithmetic", color="#009e73")
+        axes.bar_label(bars, [f"{floor:.1f}"], padding=3)
+        axes.axvline(floor, linestyle="--", linewidth=1, color="#009e73")
+    axes.margins(x=0.12)
+    axes.invert_yaxis()
+    axes.legend(loc="lower right")
+    return figure
+
+
+def show_heat_map(values, rows, columns, ylabel, xlabel, label):
+    """Draw accuracies, shape (rows, columns), as coloured cells with their numbers; a NaN stays an empty cell.
+
+    ``rows`` and ``columns`` name the cells. The colours stand for 0 to 1, so that pictures can be compared.
+    """
+    values = np.asarray(values, dtype=float)
+    figure = Picture(figsize=(2.6 + 0.75 * len(columns), 1.2 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value < 0.5 else "black")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    figure.colorbar(image, label=label)
+    return figure
+
+
 _LINE_STYLES = tuple(
     {"color": color, "linestyle": linestyle}
     for color, linestyle in (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", ":"), ("#cc79a7", "-."))

@@ -10,31 +10,37 @@ import pytest
 
 from lenet_helpers.checks import BUDGET
 from lenet_helpers.figures import show_ablation
-from lenet_helpers.recipes import RECIPES, RESULTS, describe_recipe, load_ablation, load_split
+from lenet_helpers.recipes import RECIPES, RESULTS, describe_recipe, load_ablation
+from lenet_helpers.sweep import Task, connect, train_task
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 
 
+@pytest.fixture(scope="module")
+def address():
+    """A cluster for all tests of this file, which saves them the start of processes."""
+    with connect(workers=1) as client:
+        yield client.scheduler.address
+
+
 @pytest.fixture
-def ablation(monkeypatch, make_loaders):
-    """The script as a module, with two quick rows and a small split."""
+def ablation(monkeypatch):
+    """The script as a module, with two quick rows."""
     spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     quick = {name: replace(RECIPES[name], num_epochs=1) for name in ("softmax", "mlp")}
-    train_iter, test_iter = make_loaders(256)
     monkeypatch.setattr(module, "RECIPES", quick)
-    monkeypatch.setattr(module, "load_split", lambda: (train_iter, test_iter, test_iter))
     return module
 
 
 @pytest.fixture
-def run(ablation, tmp_path, capsys):
+def run(ablation, address, tmp_path, capsys):
     """Run the script with options; return its exit status, the results and what it printed."""
     target = tmp_path / "results.json"
 
     def call(*options):
-        status = ablation.main(["--target", str(target), *options])
+        status = ablation.main(["--target", str(target), "--address", address, *options])
         return status, json.loads(target.read_text()) if target.exists() else None, capsys.readouterr().out
 
     return call
@@ -46,7 +52,7 @@ def test_trains_what_is_asked_for(run):
     (row,) = results["rows"]
     assert (row["name"], row["parameters"], row["num_epochs"]) == ("mlp", 62_020, 1)
     assert [record["seed"] for record in row["seeds"]] == [0, 7]
-    assert "[1/2] mlp, seed 0: test 0." in printed and "[2/2] mlp, seed 7" in printed
+    assert "name mlp, seed 0: test 0." in printed and "name mlp, seed 7: test 0." in printed
     for measure in ("test_acc", "validation_acc", "loss", "cpu_seconds"):
         values = [record[measure] for record in row["seeds"]]
         assert row["mean"][measure] == pytest.approx(statistics.mean(values), abs=1e-5)
@@ -64,18 +70,18 @@ def test_second_call_trains_only_what_is_missing(run):
 
 
 def test_interrupt_keeps_finished_runs(run, ablation, monkeypatch):
-    train = ablation.train
+    write = ablation.write_results
 
-    def interrupted(recipe, seed, *rest):
-        if seed == 1:
+    def interrupted(path, recipe, record):
+        if path.exists():
             raise KeyboardInterrupt
-        return train(recipe, seed, *rest)
+        write(path, recipe, record)
 
-    monkeypatch.setattr(ablation, "train", interrupted)
+    monkeypatch.setattr(ablation, "write_results", interrupted)
     status, results, printed = run("--rows", "softmax", "--seeds", "0", "1", "2")
     assert status == 130 and "the same command goes on" in printed
     assert [record["seed"] for record in results["rows"][0]["seeds"]] == [0]
-    monkeypatch.setattr(ablation, "train", train)
+    monkeypatch.setattr(ablation, "write_results", write)
     status, results, _ = run("--rows", "softmax", "--seeds", "0", "1", "2")
     assert status == 0 and [record["seed"] for record in results["rows"][0]["seeds"]] == [0, 1, 2]
 
@@ -92,6 +98,13 @@ def test_changed_settings_are_trained_anew(run, ablation):
     assert changed["rows"][0]["seeds"][0]["loss"] > first["rows"][0]["seeds"][0]["loss"]
 
 
+def test_failed_run_is_reported_and_the_others_are_stored(run, ablation):
+    ablation.RECIPES["mlp"] = replace(ablation.RECIPES["mlp"], lr=1e30)
+    status, results, printed = run("--seeds", "0")
+    assert status == 1 and "name mlp, seed 0: failed, the loss is" in printed and "1 of 2 runs failed" in printed
+    assert [row["name"] for row in results["rows"]] == ["softmax"]
+
+
 def test_unknown_row_is_refused_with_the_known_ones(run, capsys):
     with pytest.raises(SystemExit):
         run("--rows", "resnet")
@@ -103,13 +116,21 @@ def results():
     return load_ablation()
 
 
-def test_table_belongs_to_the_recipes(results):
-    names = [row["name"] for row in results["rows"]]
-    assert names == [name for name in RECIPES if name in names]
+def test_table_is_complete_and_belongs_to_the_recipes(results):
+    assert [row["name"] for row in results["rows"]] == list(RECIPES)
     for row in results["rows"]:
+        assert [record["seed"] for record in row["seeds"]] == [0, 1, 2, 3, 4]
         assert describe_recipe(RECIPES[row["name"]]).items() <= row.items()
         assert row["parameters"] <= BUDGET
         assert all(len(record["epochs"]) == row["num_epochs"] for record in row["seeds"])
+
+
+def test_what_the_rows_reach(results):
+    accuracy = {row["name"]: row["mean"]["test_acc"] for row in results["rows"]}
+    assert 0.76 <= accuracy["original"] <= 0.83
+    assert accuracy["modern"] > 0.91
+    assert accuracy["wide"] > 0.919
+    assert accuracy["record"] >= 0.93
 
 
 def test_references_name_their_source(results):
@@ -126,11 +147,10 @@ def test_picture_shows_every_row_and_reference(results):
     assert picture._repr_png_().startswith(b"\x89PNG")
 
 
-def test_row_can_be_made_again(ablation):
+def test_row_can_be_made_again():
     """Trains softmax regression in full, in a few seconds."""
     row = next(row for row in load_ablation()["rows"] if row["name"] == "softmax")
-    recipe = RECIPES["softmax"]
-    record = ablation.train(recipe, 0, load_split(), ablation.Progress("softmax", recipe.num_epochs))
+    record = train_task(Task(RECIPES["softmax"]))
     seeds = [record["test_acc"] for record in row["seeds"]]
     assert min(seeds) - 0.01 < record["test_acc"] < max(seeds) + 0.01
     assert record["loss"] == pytest.approx(row["mean"]["loss"], abs=0.01)

@@ -6,11 +6,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from lenet_helpers.figures import show_images, show_maps, show_shares
+from lenet_helpers.figures import show_costs, show_heat_map, show_images, show_maps, show_shares
 
 X = torch.linspace(0, 1, 6 * 28 * 28).reshape(6, 1, 28, 28)
 MAPS = torch.randn(1, 6, 10, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
 DRAWINGS = {
+    "costs": lambda: show_costs({"slow": (30, 12)}, floor=3),
+    "heat map": lambda: show_heat_map([[0.1, np.nan]], ["sigmoid"], ["0.1", "0.9"], "activation", "lr", "accuracy"),
     "images": lambda: show_images(X),
     "images with titles": lambda: show_images(X, list("abcdef"), ncols=4),
     "maps": lambda: show_maps(MAPS),
@@ -102,3 +104,30 @@ def test_nothing_to_draw(draw):
 def test_titles_that_do_not_fit(titles):
     with pytest.raises(ValueError, match=f"there are 6 images and {len(titles)} titles"):
         show_images(X, titles)
+
+
+def test_costs_stack_waiting_and_computing_over_the_floor():
+    (axes,) = show_costs({"slow": (30, 12), "fast": (0.5, 8)}, floor=3).axes
+    assert [(bar.get_x(), bar.get_width()) for bar in axes.patches] == [(0, 30), (0, 0.5), (30, 12), (0.5, 8), (0, 3)]
+    assert [text.get_text() for text in axes.texts] == ["42.0", "8.5", "3.0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["slow", "fast", "floor"]
+    assert axes.yaxis_inverted(), "the first stage is on top"
+    (axes,) = show_costs({"slow": (30, 12)}).axes
+    assert len(axes.patches) == 2 and not axes.lines
+
+
+def test_heat_map_writes_the_number_into_each_cell_that_has_one():
+    values = [[0.1, 0.9], [np.nan, 0.5]]
+    (axes, bar) = show_heat_map(values, ["a", "b"], ["0.1", "0.9"], "activation", "lr", "mean test accuracy").axes
+    np.testing.assert_array_equal(pixels(axes), values)
+    texts = {text.get_position(): text for text in axes.texts}
+    assert {place: text.get_text() for place, text in texts.items()} == {
+        (0, 0): "0.100",
+        (1, 0): "0.900",
+        (1, 1): "0.500",
+    }
+    for (column, row), text in texts.items():
+        assert abs(np.mean(colour_at(axes, row, column)) - (text.get_color() == "white")) > 0.4, "it can be read"
+    assert axes.get_images()[0].get_clim() == (0, 1), "the same colours in every picture"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert (axes.get_ylabel(), axes.get_xlabel(), bar.get_ylabel()) == ("activation", "lr", "mean test accuracy")

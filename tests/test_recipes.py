@@ -17,6 +17,7 @@ from lenet_helpers.recipes import (
     constant,
     count_parameters,
     describe_recipe,
+    erase,
     flip,
     format_rows,
     load_ablation,
@@ -82,6 +83,18 @@ def test_flip_mirrors_about_half_of_the_images(X):
     kept = (Y == X).flatten(1).all(1)
     assert (mirrored ^ kept).all()
     assert 60 < mirrored.sum() < 140
+
+
+def test_erase_blackens_a_square_in_about_half_of_the_images():
+    X = torch.ones(400, 1, 28, 28)
+    holes = erase(X) == 0
+    assert torch.equal(X, torch.ones_like(X))
+    chosen = holes.flatten(1).any(1)
+    assert 140 < chosen.sum() < 260
+    for hole in holes[chosen, 0]:
+        height, width = (int(hole.any(axis).sum()) for axis in (1, 0))
+        assert height * width == hole.sum() and 5 <= height <= 9 and 5 <= width <= 9
+    assert holes.sum((0, 1)).min() > 0  # every pixel is hit now and then
 
 
 def test_mirrored_net_scores_an_image_and_its_mirror_image_alike(X):
