@@ -8,6 +8,7 @@ from torch import nn
 
 from lenet_helpers.checks import BUDGET
 from lenet_helpers.figures import show_ablation
+from lenet_helpers.language import _
 from lenet_helpers.recipes import RECIPES, count_parameters, load_ablation, load_split, recipe_steps
 from lenet_helpers.training import read_row
 
@@ -29,12 +30,13 @@ def check_challenge(make_net, num_epochs=10, seeds=(0,), split=None, results=Non
     rows = (results or load_ablation())["rows"]
     try:
         num_parameters = inspect_net(make_net)
-        train_iter, validation_iter, _ = split or load_split()
-        print(f"Accepted: {num_parameters:,} of {BUDGET:,} parameters.")
+        train_iter, validation_iter = (split or load_split())[:2]
+        text = _("Accepted: {count} of {budget} parameters.")
+        print(text.format(count=f"{num_parameters:,}", budget=f"{BUDGET:,}"))
         recipe = replace(RECIPES["modern"], make_net=make_net, num_epochs=num_epochs)
         accuracy = statistics.mean(measure(recipe, seed, train_iter, validation_iter) for seed in seeds)
     except Refused as reason:
-        print(f"Not accepted: {reason}.")
+        print(_("Not accepted: {reason}.").format(reason=reason))
         return None
     print("\n".join(tell_place(rows, accuracy, num_parameters)))
     return show_ablation(rows, measure="validation_acc", yours=accuracy)
@@ -43,32 +45,34 @@ def check_challenge(make_net, num_epochs=10, seeds=(0,), split=None, results=Non
 def inspect_net(make_net):
     """Return the number of parameters of the net that ``make_net`` returns; raise Refused if it cannot take part."""
     if isinstance(make_net, nn.Module) or not callable(make_net):
-        raise Refused("hand in the function that makes the net, without calling it: check_challenge(make_net)")
+        raise Refused(_("hand in the function that makes the net, without calling it: check_challenge(make_net)"))
     torch.manual_seed(0)
     X = torch.rand(2, 1, 28, 28)
     net = attempt("make_net()", make_net)
     if not isinstance(net, nn.Module):
-        raise Refused(
-            f"make_net() must return a net, an nn.Module, and returned {type(net).__name__}; does it end in `return`?"
-        )
+        text = _("make_net() must return a net, an nn.Module, and returned {kind}; does it end in `return`?")
+        raise Refused(text.format(kind=type(net).__name__))
     net.eval()
     with torch.no_grad():
-        scores = attempt(f"your net, given images of shape {tuple(X.shape)},", net, X)
+        scores = attempt(_("your net, given images of shape {shape},").format(shape=tuple(X.shape)), net, X)
     shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
     if shape != (2, 10):
-        raise Refused(f"for 2 images the scores must have the shape (2, 10), one score per class; received {shape}")
+        text = _("for 2 images the scores must have the shape (2, 10), one score per class; received {shape}")
+        raise Refused(text.format(shape=shape))
     if not torch.isfinite(scores).all():
-        raise Refused("the scores hold NaN or infinity before any training; look for a division or a logarithm")
+        raise Refused(_("the scores hold NaN or infinity before any training; look for a division or a logarithm"))
     num_parameters = count_parameters(net)
     if num_parameters == 0:
-        raise Refused("your net has no parameters, so there is nothing to train")
+        raise Refused(_("your net has no parameters, so there is nothing to train"))
     if num_parameters > BUDGET:
         names = {name: parameter.numel() for name, parameter in net.named_parameters()}
         largest = max(names, key=names.get)
-        raise Refused(
-            f"your net has {num_parameters:,} parameters, {num_parameters - BUDGET:,} over the budget of {BUDGET:,}; "
-            f"the largest share, {names[largest]:,}, lies in {largest}"
+        text = _(
+            "your net has {count} parameters, {excess} over the budget of {budget}; "
+            "the largest share, {share}, lies in {largest}"
         )
+        counts = {"count": num_parameters, "excess": num_parameters - BUDGET, "budget": BUDGET, "share": names[largest]}
+        raise Refused(text.format(largest=largest, **{name: f"{number:,}" for name, number in counts.items()}))
     return num_parameters
 
 
@@ -77,7 +81,7 @@ def attempt(who, function, *arguments):
     try:
         return function(*arguments)
     except Exception as error:
-        raise Refused(f"{who} raised {type(error).__name__}: {error}") from error
+        raise Refused(_("{who} raised {error}").format(who=who, error=f"{type(error).__name__}: {error}")) from error
 
 
 def measure(recipe, seed, train_iter, validation_iter):
@@ -88,25 +92,29 @@ def measure(recipe, seed, train_iter, validation_iter):
         for epoch, metric, accuracy in recipe_steps(recipe, net, train_iter, validation_iter, torch.device("cpu")):
             if accuracy is not None:
                 loss = read_row(epoch, metric, accuracy)["loss"]
-                print(f"seed {seed}, epoch {epoch}: loss {loss:.3f}, validation accuracy {accuracy:.3f}")
+                text = _("seed {seed}, epoch {epoch}: loss {loss}, validation accuracy {accuracy}")
+                print(text.format(seed=seed, epoch=epoch, loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}"))
     except FloatingPointError:
-        raise Refused(
-            f"the loss became NaN or infinite in epoch {epoch}: try batch norm after the convolutions"
-        ) from None
+        text = _("the loss became NaN or infinite in epoch {epoch}: try batch norm after the convolutions")
+        raise Refused(text.format(epoch=epoch)) from None
     except Exception as error:
-        raise Refused(f"the training raised {type(error).__name__}: {error}") from error
+        told = _("the training raised {error}").format(error=f"{type(error).__name__}: {error}")
+        raise Refused(told) from error
     return accuracy
 
 
 def tell_place(rows, accuracy, num_parameters):
     """Return the lines of the table by validation accuracy, best first, with the learner's net at its place."""
     entries = [(row["mean"]["validation_acc"], row["parameters"], row["title"]) for row in rows]
-    yours = (accuracy, num_parameters, "YOUR NET")
+    yours = (accuracy, num_parameters, _("YOUR NET"))
     entries = sorted([*entries, yours], key=lambda entry: -entry[0])
     place = entries.index(yours)
-    lines = [f"Your net takes place {place + 1} of {len(entries)} by validation accuracy:"]
+    text = _("Your net takes place {place} of {count} by validation accuracy:")
+    lines = [text.format(place=place + 1, count=len(entries))]
     for index, (value, parameters, title) in enumerate(entries):
-        lines.append(f"{'→' if index == place else ' '} {value:.3f}  {parameters:>6,} parameters  {title}")
+        told = _("{count} parameters").format(count=f"{parameters:>6,}")
+        lines.append(f"{'→' if index == place else ' '} {value:.3f}  {told}  {title}")
     if place:
-        lines.append(f"It lacks {entries[place - 1][0] - accuracy:.4f} on the row above it.")
+        lack = f"{entries[place - 1][0] - accuracy:.4f}"
+        lines.append(_("It lacks {lack} on the row above it.").format(lack=lack))
     return lines

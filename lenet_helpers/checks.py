@@ -2,6 +2,7 @@
 
 A right answer always prints the same line, and so does a stub that returns None. A wrong one prints the input, what
 was expected, what was received, and a hint where the result is that of a typical slip. Nothing is raised or returned.
+Verdicts and the keys of every dict of slips are English texts, which are translated when they are printed.
 """
 
 import copy
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lenet_helpers.data import load_data_fashion_mnist
+from lenet_helpers.language import _
 from lenet_helpers.shapes import output_size, walk_shapes
 
 BUDGET = 62_200  # parameters that a net may spend in the comparisons: LeNet's 61,706 and a little more
@@ -34,10 +36,11 @@ class Answer:
 
     def __init__(self, function, check):
         if not callable(function):
-            raise NotYet(
-                f"{check} takes the function itself, and received {shorten(function)}.\n"
+            text = _(
+                "{check} takes the function itself, and received {received}.\n"
                 "  hint: write its name only, without brackets behind it"
             )
+            raise NotYet(text.format(check=check, received=shorten(function)))
         self.function = function
         self.calls = 0
         self.not_made = set()  # typical mistakes that would have shown on an earlier input
@@ -47,9 +50,9 @@ class Answer:
         self.calls += 1
         reply = Reply(self, arguments)
         given = [value if isinstance(value, nn.Module) else copy.deepcopy(value) for value in arguments]
-        reply.received = reply.attempt("your function", self.function, *given)
+        reply.received = reply.attempt(_("your function"), self.function, *given)
         if reply.received is None:
-            raise NotYet("your function returned None. Write your answer, run its cell, and run this one again")
+            raise NotYet(_("your function returned None. Write your answer, run its cell, and run this one again"))
         return reply
 
     def name_arguments(self, arguments):
@@ -58,7 +61,7 @@ class Answer:
             names = list(inspect.signature(self.function).parameters)
         except (TypeError, ValueError):
             names = []
-        names += [f"argument {place}" for place in range(len(names) + 1, len(arguments) + 1)]
+        names += [_("argument {place}").format(place=place) for place in range(len(names) + 1, len(arguments) + 1)]
         return [f"{name} = {shorten(value)}" for name, value in zip(names, arguments, strict=False)]
 
 
@@ -80,13 +83,13 @@ class Reply:
         items = list(self.received) if isinstance(self.received, tuple | list | torch.Size) else None
         self.require(
             items is not None and len(items) == len(expected),
-            f"a tuple of {len(expected)} values",
+            _("a tuple of {count} values").format(count=len(expected)),
             shorten(self.received),
-            "return them side by side, with a comma between them",
+            _("return them side by side, with a comma between them"),
         )
         for place, value in enumerate(expected):
             near = {hint: slip[place] for hint, slip in slips.items()}
-            self._equals(items[place], value, near, f" (item {place} of the tuple)")
+            self._equals(items[place], value, near, _(" (item {place} of the tuple)").format(place=place))
 
     def _equals(self, received, expected, slips, where=""):
         form = find_form_slip(received, expected)
@@ -95,7 +98,7 @@ class Reply:
             return
         likely = (hint for hint in slips if hint not in self.answer.not_made)
         hints = [hint for hint in likely if not find_form_slip(received, slips[hint]) and agrees(received, slips[hint])]
-        hint = "; or ".join(hints[:2]) or form or find_general_slip(as_tensor(received), as_tensor(expected))
+        hint = _("; or ").join(map(_, hints[:2])) or form or find_general_slip(as_tensor(received), as_tensor(expected))
         place = find_difference(received, expected)
         self.require(False, shorten(expected) + where, shorten(received) + place, hint)
 
@@ -103,13 +106,15 @@ class Reply:
         """Raise NotYet with a report for the learner unless ``condition`` holds."""
         if condition:
             return
-        lines = [f"  input     {line}" for line in self.answer.name_arguments(self.arguments)]
-        lines += [f"  expected  {expected}", f"  received  {received}"]
+        lines = [_("  input     {text}").format(text=line) for line in self.answer.name_arguments(self.arguments)]
+        lines += [_("  expected  {text}").format(text=expected), _("  received  {text}").format(text=received)]
         if hint:
-            lines.append(f"  hint      {hint}")
-        if (right := self.answer.calls - 1) > 0:
-            lines.append(f"  note      right on {right} earlier input{'s' * (right > 1)}: what is different here?")
-        raise NotYet("\n".join(["look at this:", *lines]))
+            lines.append(_("  hint      {text}").format(text=hint))
+        if (right := self.answer.calls - 1) == 1:
+            lines.append(_("  note      right on 1 earlier input: what is different here?"))
+        elif right > 1:
+            lines.append(_("  note      right on {count} earlier inputs: what is different here?").format(count=right))
+        raise NotYet("\n".join([_("look at this:"), *lines]))
 
     def attempt(self, who, function, *arguments):
         """Return ``function(*arguments)``, and report an exception that it raises as ``who``'s."""
@@ -119,24 +124,25 @@ class Reply:
             steps, own = error.__traceback__, getattr(self.answer.function, "__code__", None)
             while steps and steps.tb_frame.f_code is not own:
                 steps = steps.tb_next
-            line = f" (line {steps.tb_lineno} of its cell)" if steps else ""
-            raised = f"{who} raised {type(error).__name__}: {error}{line}"
-        self.require(False, "an answer", raised, "print the shapes on the way to find the place")
+            line = _(" (line {line} of its cell)").format(line=steps.tb_lineno) if steps else ""
+            raised = _("{who} raised {error}").format(who=who, error=f"{type(error).__name__}: {error}") + line
+        self.require(False, _("an answer"), raised, _("print the shapes on the way to find the place"))
 
     def run_net(self, X):
         """Return the scores of the received net for ``X``, in test mode; what is no net is reported."""
         net = self.received
-        self.require(isinstance(net, nn.Module), "a net", shorten(net), "return the net itself, nn.Sequential(…)")
+        self.require(isinstance(net, nn.Module), _("a net"), shorten(net), _("return the net itself, nn.Sequential(…)"))
         net.cpu().eval()
         with torch.no_grad():
-            return self.attempt(f"your net, given images of shape {tuple(X.shape)},", net, X)
+            who = _("your net, given images of shape {shape},").format(shape=tuple(X.shape))
+            return self.attempt(who, net, X)
 
 
 def check(verdict):
     """Return a decorator that makes a check out of a function that puts questions to an ``Answer``.
 
-    ``verdict`` says what was checked, to a learner whose answer is right. The check draws its random numbers anew at
-    every call, and leaves the notebook's own random numbers as they were.
+    ``verdict`` says what was checked, to a learner whose answer is right; ``{budget}`` in it stands for BUDGET. The
+    check draws its random numbers anew at every call, and leaves the notebook's own random numbers as they were.
     """
 
     def decorate(ask):
@@ -147,17 +153,24 @@ def check(verdict):
                 torch.default_generator.seed()
                 try:
                     ask(Answer(answer, ask.__name__))
-                    right, message = True, f"right. {verdict}"
+                    right, message = True, _("right. {verdict}").format(verdict=_(verdict).format(budget=f"{BUDGET:,}"))
                 except NotYet as reason:
-                    right, message = False, f"not yet, {reason}"
+                    right, message = False, _("not yet, {reason}").format(reason=reason)
             if name != "solution":
                 passed[ask.__name__] = right
-            print(f"{name}: {message}")
+            print(_("{name}: {message}").format(name=name, message=message))
 
         del checked.__wrapped__  # so that help shows the one argument that a learner gives
         return checked
 
     return decorate
+
+
+def summarise_checks():
+    """Print which checks of this notebook the learner's last answers passed, and how many."""
+    for name, right in passed.items():
+        print("✓" if right else "✗", name)
+    print(_("{right} of {count} checks passed").format(right=sum(passed.values()), count=len(passed)))
 
 
 def as_tensor(value):
@@ -185,40 +198,42 @@ def find_form_slip(received, expected):
     """Return a hint if the type or the shape is wrong, and None if both are right."""
     received, expected = as_tensor(received), as_tensor(expected)
     if received is None:
-        return "return a number" if expected.ndim == 0 else "return a tensor"
+        return _("return a number") if expected.ndim == 0 else _("return a tensor")
     if received.shape != expected.shape:
         if expected.ndim == 0:
-            return "one number is asked for, not a tensor of them"
+            return _("one number is asked for, not a tensor of them")
         if received.ndim == 0:
-            return "a tensor is asked for, not one number"
-        if received.ndim == expected.ndim and sorted(received.shape) == sorted(expected.shape):
-            return f"the axes are in another order: the shape must be {tuple(expected.shape)}"
-        return f"the shape must be {tuple(expected.shape)}, and is {tuple(received.shape)}"
+            return _("a tensor is asked for, not one number")
+        shape = tuple(expected.shape)
+        if received.ndim == expected.ndim and sorted(received.shape) == sorted(shape):
+            return _("the axes are in another order: the shape must be {shape}").format(shape=shape)
+        return _("the shape must be {shape}, and is {received}").format(shape=shape, received=tuple(received.shape))
     if received.is_floating_point() and not expected.is_floating_point():
-        return "whole numbers are asked for: divide with //, which rounds down, and not with /"
+        return _("whole numbers are asked for: divide with //, which rounds down, and not with /")
     return None
 
 
 def find_general_slip(received, expected):
     """Return a hint for a result of the right shape that is wrong in a regular way, or an empty text."""
     if received.isnan().any():
-        return "NaN comes from 0/0 or ∞/∞: exp of a large number is ∞, so take the largest away first"
+        return _("NaN comes from 0/0 or ∞/∞: exp of a large number is ∞, so take the largest away first")
     if received.isinf().any():
-        return "∞ comes from the logarithm of 0, or from exp of a large number: look for a function that avoids it"
+        return _("∞ comes from the logarithm of 0, or from exp of a large number: look for a function that avoids it")
     if not received.any() and (expected.is_floating_point() or expected.numel() > 1):
-        return "there is nothing but 0: is the result ever written?"
+        return _("there is nothing but 0: is the result ever written?")
     difference = received - expected
     if expected.numel() == 1:
-        return "off by one" if not received.is_floating_point() and difference.abs() == 1 else ""
+        return _("off by one") if not received.is_floating_point() and difference.abs() == 1 else ""
     if agrees(-received, expected):
-        return "the sign is wrong"
+        return _("the sign is wrong")
     if expected.ndim == 2 and agrees(received.mT, expected):
-        return "rows and columns are swapped"
+        return _("rows and columns are swapped")
     factor = (received * expected).sum() / (expected * expected).sum()
     if agrees(received.double(), factor * expected):
-        return f"every number is {factor:.4g} times what it should be"
-    if agrees(difference.double(), difference.double().mean().expand(difference.shape)):
-        return f"every number is {difference.double().mean():+.4g} away from what it should be"
+        return _("every number is {factor} times what it should be").format(factor=f"{factor:.4g}")
+    offset = difference.double().mean()
+    if agrees(difference.double(), offset.expand(difference.shape)):
+        return _("every number is {offset} away from what it should be").format(offset=f"{offset:+.4g}")
     return ""
 
 
@@ -232,7 +247,8 @@ def find_difference(received, expected):
     if not places:
         return ""
     at = tuple(places[0])
-    return f"\n            at {list(at)}: {expected[at]:.4g} expected, {received[at]:.4g} received"
+    text = _("\n            at {place}: {expected} expected, {received} received")
+    return text.format(place=list(at), expected=f"{expected[at]:.4g}", received=f"{received[at]:.4g}")
 
 
 def shorten(value):
@@ -241,11 +257,11 @@ def shorten(value):
     if isinstance(value, torch.Tensor):
         numbers = [f"{number:.4g}" for number in value.detach().flatten()[:7].tolist()]
         numbers = ", ".join(numbers[:6] + ["…"] * (len(numbers) > 6))
-        return f"tensor of shape {tuple(value.shape)}: {numbers}"
+        return _("tensor of shape {shape}: {numbers}").format(shape=tuple(value.shape), numbers=numbers)
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, nn.Module):
-        return f"a net with {len(list(value.children()))} layers"
+        return _("a net with {count} layers").format(count=len(list(value.children())))
     if isinstance(value, list | tuple):
         text = ", ".join(map(shorten, value))
         text = f"[{text}]" if isinstance(value, list) else f"({text})"
@@ -347,7 +363,7 @@ def check_pool_max(ask):
 @check("Eight random places agree with torch.flatten")
 def check_flat_index(ask):
     """Check ``flat_index(c, i, j, height, width)``: where pixel (i, j) of map c stands after flattening."""
-    for _ in range(8):
+    for _trial in range(8):
         channels, height, width = draw(3, 6), draw(3, 5), draw(6, 9)
         c, i, j = draw(1, channels - 1), draw(1, height - 1), draw(height, width - 1)
         maps = torch.zeros(channels, height, width)
@@ -405,7 +421,7 @@ def check_softmax(ask):
 @check("Six random layers agree with the numbers of walk_shapes")
 def check_multiply_adds(ask):
     """Check ``multiply_adds(in_channels, out_channels, k, width)``: for a convolution whose output is width × width."""
-    for _ in range(6):
+    for _trial in range(6):
         i, o, k, w = draw(6, 8), draw(9, 12), draw(3, 5), draw(13, 16)
         n = w + k - 1
         slips = {
@@ -447,7 +463,7 @@ def check_output_size(ask):
 @check("Six random layers agree with nn.Conv2d")
 def check_conv_parameters(ask):
     """Check ``conv_parameters(in_channels, out_channels, k)``: weights and biases of a convolution."""
-    for _ in range(6):
+    for _trial in range(6):
         i, o, k = draw(6, 8), draw(9, 16), draw(2, 5)
         slips = {
             "the biases are missing: one for each output channel": i * o * k * k,
@@ -465,7 +481,7 @@ def check_conv_parameters(ask):
 def check_receptive_field(ask):
     """Check ``receptive_field(layers)``: pixels that a unit sees after layers (kernel, stride), along an axis."""
     for depth in (1, 1, 2, 2, 3, 3, 4, 4):
-        kernels, strides = [draw(2, 5) for _ in range(depth)], [draw(2, 3) for _ in range(depth)]
+        kernels, strides = [draw(2, 5) for _trial in range(depth)], [draw(2, 3) for _ in range(depth)]
         jumps = [math.prod(strides[:place]) for place in range(depth + 1)]
 
         def field(jumps, less=1, start=1, kernels=kernels):
@@ -504,13 +520,17 @@ def check_make_other_net(ask):
     linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
     bends = [layer for layer in layers if type(layer).__module__ == nn.ReLU.__module__]
     needed = len(convolutions) + len(linears) - 1
-    reply.require(len(convolutions) >= 3, "at least 3 convolutions", f"{len(convolutions)}", "padding=2 makes room")
-    reply.require(len(linears) >= 4, "at least 4 linear layers", f"{len(linears)}", "for example 120, 84, 40 and 10")
+    hint = _("padding=2 makes room")
+    reply.require(len(convolutions) >= 3, _("at least 3 convolutions"), f"{len(convolutions)}", hint)
+    hint = _("for example 120, 84, 40 and 10")
+    reply.require(len(linears) >= 4, _("at least 4 linear layers"), f"{len(linears)}", hint)
     channels, window = convolutions[0].out_channels, convolutions[0].kernel_size
-    reply.require(channels > 6, "more than 6 channels after the first convolution", f"{channels}")
-    reply.require(window != (5, 5), "another window in the first convolution than (5, 5)", f"{window}")
-    reply.require(not any(isinstance(bend, nn.Sigmoid) for bend in bends), "no nn.Sigmoid", "one", "try nn.ReLU()")
-    reply.require(len(bends) == needed, f"{needed} activations: one after each layer but the last", f"{len(bends)}")
+    reply.require(channels > 6, _("more than 6 channels after the first convolution"), f"{channels}")
+    reply.require(window != (5, 5), _("another window in the first convolution than (5, 5)"), f"{window}")
+    sigmoid = any(isinstance(bend, nn.Sigmoid) for bend in bends)
+    reply.require(not sigmoid, _("no nn.Sigmoid"), _("one"), _("try nn.ReLU()"))
+    expected = _("{count} activations: one after each layer but the last").format(count=needed)
+    reply.require(len(bends) == needed, expected, f"{len(bends)}")
 
 
 # 04 Train on Fashion-MNIST
@@ -521,7 +541,7 @@ LENET_WEIGHTS = [(6, 1, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84)]
 @check("Six random mini-batches agree")
 def check_accuracy(ask):
     """Check ``accuracy(y_hat, y)``: the share of right predictions for scores (N, 10) and labels (N,)."""
-    for _ in range(6):
+    for _trial in range(6):
         N = draw(11, 40)
         y_hat, y = torch.randn(N, 10), torch.randint(10, (N,))
         y_hat[torch.arange(4, N), y[4:]] += 2
@@ -591,7 +611,7 @@ def check_make_max_net(ask):
     require_scores(reply, X)
     require_weights(reply, LENET_WEIGHTS)
     net = reply.received
-    for _ in range(3):
+    for _trial in range(3):
         for p in net.parameters():  # wide weights, so that the kind of pooling shows in the scores
             nn.init.normal_(p, std=2 / math.sqrt(p[0].numel()))
         slips = {
@@ -699,9 +719,9 @@ def check_escape(ask):
     torch.default_generator.manual_seed(0)  # no luck in a verdict on training
     reply = ask()
     pair = isinstance(reply.received, tuple) and len(reply.received) == 2
-    reply.require(pair, "a net and a learning rate", shorten(reply.received), "return net, lr")
+    reply.require(pair, _("a net and a learning rate"), shorten(reply.received), "return net, lr")
     reply.received, lr = reply.received
-    reply.require(isinstance(lr, int | float) and lr > 0, "a learning rate above 0", shorten(lr))
+    reply.require(isinstance(lr, int | float) and lr > 0, _("a learning rate above 0"), shorten(lr))
     X, y = load_data_fashion_mnist(64)[0].dataset[list(range(9192))]
     require_scores(reply, X[:64])
     require_weights(reply, LENET_WEIGHTS)
@@ -712,15 +732,17 @@ def check_escape(ask):
         loss = F.cross_entropy(net(X_batch), y_batch)
         loss.backward()
         optimizer.step()
-    reply.require(loss.isfinite(), "a finite loss", f"{loss:.3f}", "the steps are too long: lower the learning rate")
+    hint = _("the steps are too long: lower the learning rate")
+    reply.require(loss.isfinite(), _("a finite loss"), f"{loss:.3f}", hint)
     right = (reply.run_net(X[8192:]).argmax(1) == y[8192:]).double().mean()
     plateau = abs(loss.item() - math.log(10)) < 0.1
     hint = (
-        "a loss near 2.303: it is still on the plateau"
+        _("a loss near 2.303: it is still on the plateau")
         if plateau
-        else "it moves, but slowly: raise the learning rate, or draw wider weights"
+        else _("it moves, but slowly: raise the learning rate, or draw wider weights")
     )
-    reply.require(right > 0.6, "over 60 % of 1,000 other images right", f"{right:.0%}, at a loss of {loss:.3f}", hint)
+    received = _("{share}, at a loss of {loss}").format(share=f"{right:.0%}", loss=f"{loss:.3f}")
+    reply.require(right > 0.6, _("over 60 % of 1,000 other images right"), received, hint)
 
 
 # 06 Look inside
@@ -751,7 +773,7 @@ def check_telling_map(ask):
     """Check ``telling_map(A, B)``: the channel whose mean differs most between maps (N, C, H, W) and (M, C, H, W)."""
     for sign, place in ((1, 2), (-1, 3), (1, 4), (-1, 2), (1, 3), (-1, 4)):
         C = draw(7, 9)
-        A, B = (torch.rand(draw(3, 5), C, 3, draw(4, 5)) for _ in range(2))
+        A, B = (torch.rand(draw(3, 5), C, 3, draw(4, 5)) for _trial in range(2))
         A[:, 0] -= 1.2 * sign
         A[0, 1, 0, 0] += 6 * sign
         A[:, place] += 2 * sign
@@ -871,7 +893,7 @@ def check_batch_norm(ask):
 @check("Three random schedules agree, in the warm-up and after it")
 def check_schedule(ask):
     """Check ``schedule(step, steps, warmup, lr)``: a straight warm-up, then half a cosine down to 0."""
-    for _ in range(3):
+    for _trial in range(3):
         steps, warmup, lr = draw(50, 90), draw(5, 9), draw(1, 9) / 10
 
         def cosine(part, lr=lr):
@@ -898,7 +920,7 @@ def check_schedule(ask):
 @check("Four random mini-batches agree with torch.flip")
 def check_flip(ask):
     """Check ``flip(X, heads)``: images (N, C, H, W), mirrored left to right where heads (N,) is True."""
-    for _ in range(4):
+    for _trial in range(4):
         N = draw(4, 8)
         X, heads = torch.rand(N, draw(1, 3), draw(4, 6), draw(7, 9)), torch.arange(N) % 3 == 0
         mask = heads.view(-1, 1, 1, 1)
@@ -932,34 +954,121 @@ def check_momentum_step(ask):
         ask(w, v, g, lr, mu).equals((w - lr * new, new), slips)
 
 
-@check(f"A net with convolutions, ten scores for an image of 28 × 28 pixels, and at most {BUDGET:,} parameters")
+@check("A net with convolutions, ten scores for an image of 28 × 28 pixels, and at most {budget} parameters")
 def check_make_small_net(ask):
     """Check ``make_small_net()``: a net with convolutions for 28 × 28 images, within the budget of parameters."""
     reply = ask()
     require_scores(reply, torch.rand(4, 1, 28, 28))
     convolutions = [layer for layer in reply.received.modules() if isinstance(layer, nn.Conv2d)]
-    reply.require(convolutions, "at least 1 convolution", "0", "a convolution does much with few parameters")
+    hint = _("a convolution does much with few parameters")
+    reply.require(convolutions, _("at least 1 convolution"), "0", hint)
     count = sum(p.numel() for p in reply.received.parameters())
-    hint = "most parameters sit in the first linear layer: let it read fewer features"
-    reply.require(count <= BUDGET, f"at most {BUDGET:,} parameters", f"{count:,}", hint)
+    hint = _("most parameters sit in the first linear layer: let it read fewer features")
+    expected = _("at most {count} parameters").format(count=f"{BUDGET:,}")
+    reply.require(count <= BUDGET, expected, f"{count:,}", hint)
 
 
 def require_scores(reply, X):
     """Return the scores of a reply's net for images ``X``: ten for each, and not the same ones for all images."""
     scores, count = reply.run_net(X), len(X)
     shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else shorten(scores)
-    reply.require(shape == (count, 10), f"scores of shape {(count, 10)} for {count} images", f"{shape}")
+    expected = _("scores of shape {shape} for {count} images").format(shape=(count, 10), count=count)
+    reply.require(shape == (count, 10), expected, f"{shape}")
     same = torch.equal(scores[:1].expand(scores.shape), scores)
-    reply.require(not same, "scores that depend on the image", "the same scores for all images")
+    reply.require(not same, _("scores that depend on the image"), _("the same scores for all images"))
     return scores
 
 
 def require_weights(reply, shapes):
     """Require that a reply's net has weights of these shapes, with one bias for each row, and nothing more."""
     received = [tuple(p.shape) for p in reply.received.parameters() if p.ndim > 1]
-    reply.require(received == shapes, f"weights of the shapes {shapes}", f"{received}", "compare shape by shape")
+    hint = _("compare shape by shape")
+    reply.require(received == shapes, _("weights of the shapes {shapes}").format(shapes=shapes), f"{received}", hint)
     expected = sum(math.prod(shape) + shape[0] for shape in shapes)
     count = sum(p.numel() for p in reply.received.parameters())
-    reply.require(
-        count == expected, f"{expected:,} parameters", f"{count:,}", "does each of the five layers have a bias?"
-    )
+    hint = _("does each of the five layers have a bias?")
+    reply.require(count == expected, _("{count} parameters").format(count=f"{expected:,}"), f"{count:,}", hint)
+
+
+# 08 Go faster and wider
+
+
+@check("Four random shares and factors agree with Amdahl's law")
+def check_speedup(ask):
+    """Check ``speedup(share, factor)``: how many times as fast all is if this share of the time gets factor faster."""
+    for share, factor in ((0.6, 3), (draw(70, 95) / 100, draw(4, 9)), (0.3, draw(10, 40)), (0.9, 2.5)):
+        left = 1 - share + share / factor
+        slips = {
+            "this is the time that is left: 1 / left is the speedup": left,
+            "the rest, 1 - share, is still there, as slow as before": factor / share,
+            "the share gets faster, and not the rest": 1 / (share + (1 - share) / factor),
+            "the faster part still takes share / factor": 1 / (1 - share),
+            "only a share of it gets faster, and not the whole": factor,
+            "what is factor times as fast takes share / factor, not share * factor": 1 / (1 - share + share * factor),
+            "add up times, and not speedups": 1 - share + share * factor,
+        }
+        ask(share, factor).equals(1 / left, slips)
+
+
+@check("Four random nets and machines agree")
+def check_floor_seconds(ask):
+    """Check ``floor_seconds(multiply_adds, num_images, flops)``: seconds of bare arithmetic to train on the images."""
+    for _trial in range(4):
+        multiply_adds, num_images, flops = draw(300_000, 900_000), draw(2_000, 9_000), draw(11, 89) * 100_000_000
+        forward = multiply_adds * num_images / flops
+        slips = {
+            "a multiply-add is two operations: a product and a sum": 3 * forward,
+            "this is the way forward only: the way back takes twice as much": 2 * forward,
+            "the way back has two products: for the layer's input and for its weights": 4 * forward,
+            "this is for one image": 6 * forward / num_images,
+            "seconds are operations divided by operations per second": 1 / (6 * forward),
+            "seconds are asked for, not milliseconds": 6000 * forward,
+        }
+        ask(multiply_adds, num_images, flops).equals(6 * forward, slips)
+
+
+@check("Five random series of rounds agree, with noise in all of them")
+def check_fair_ratio(ask):
+    """Check ``fair_ratio(old, new)``: the median, over the rounds, of old's seconds over new's."""
+    for rounds in (5, 7, 4, 6, 9):
+        noise = 1 + 3 * torch.rand(rounds)
+        old, new = ((noise * part).tolist() for part in (2 + 2 * torch.rand(rounds), 0.4 + 0.3 * torch.rand(rounds)))
+        old[draw(0, rounds - 1)] *= 9
+        ratios = [a / b for a, b in zip(old, new, strict=True)]
+        slips = {
+            "this is upside down: old over new": np.median([1 / ratio for ratio in ratios]),
+            "one disturbed round spoils a mean: take the median": np.mean(ratios),
+            "divide within each round first: its two times share the same noise": np.median(old) / np.median(new),
+            "a disturbed round weighs most in a sum": sum(old) / sum(new),
+            "the two smallest times may stem from different rounds": min(old) / min(new),
+            "sort the ratios before you take the middle one": ratios[rounds // 2],
+            "of an even number of ratios, take the mean of the middle two": sorted(ratios)[rounds // 2],
+        }
+        ask(old, new).equals(float(np.median(ratios)), slips)
+
+
+@check("Five random sweeps agree, with failed runs in them")
+def check_best_lr(ask):
+    """Check ``best_lr(records)``: the lr with the best mean of test_acc over the runs that have one."""
+    for turn in range(5):
+        rates = [(0.01, 0.03, 0.1, 0.3, 1.0)[(turn + place) % 5] for place in range(5)]
+        noise = draw(0, 30) / 1000
+        best, lucky, many, steady, broken = (
+            [0.81 - noise, 0.79 - noise, None],
+            [0.93 - noise, 0.35, 0.41],
+            [0.61 + noise, 0.59 + noise, 0.62, 0.6, 0.58],
+            [0.71 + noise, 0.69, 0.7],
+            [None, None, None],
+        )
+        runs = dict(zip(rates, (best, lucky, many, steady, broken), strict=True))
+        records = [
+            {"lr": lr, "seed": seed, "test_acc": acc} for lr, accs in runs.items() for seed, acc in enumerate(accs)
+        ]
+        slips = {
+            "this lr has the best single run: compare means": rates[1],
+            "this lr has the most runs: take a mean, not a sum": rates[2],
+            "a failed run is no accuracy of 0: leave it out of the mean": rates[3],
+            "all runs of this lr failed": rates[4],
+            "return the lr, and not its accuracy": 0.8 - noise,
+        }
+        ask([records[place] for place in torch.randperm(len(records)).tolist()]).equals(rates[0], slips)

@@ -2,13 +2,13 @@
 
 import base64
 import io
-import math
 import time
 from html import escape
 
 from matplotlib.ticker import MaxNLocator
 
 from lenet_helpers.figures import Picture
+from lenet_helpers.language import _, speaking
 
 # The name in a history row, the name in the legend, a colour-blind safe colour (Okabe and Ito, 2008), the dashes.
 CURVES = (
@@ -22,7 +22,12 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 84, 10, 34
 
 def read_points(history, key):
     """Return the ``(epoch, value)`` pairs of a history's finite values under ``key``."""
-    return [(row["epoch"], row[key]) for row in history if row[key] is not None and math.isfinite(row[key])]
+    return [(row["epoch"], row[key]) for row in history if can_draw(row["epoch"]) and can_draw(row[key])]
+
+
+def can_draw(number):
+    """Return whether a number is there, finite, and small enough for an axis to end beyond it."""
+    return number is not None and abs(number) <= 1e300  # NaN fails this, too
 
 
 def draw_svg(history, num_epochs, past=()):
@@ -31,14 +36,14 @@ def draw_svg(history, num_epochs, past=()):
     ``history`` is a list of rows as ``train_ch6`` returns it. Each curve is a ``polyline`` with ``data-name`` and
     ``data-last``. Text and axes take the colour of the page, so the picture is legible in a dark theme too.
     """
-    values = [value for rows in [*past, history] for key, *_ in CURVES for _, value in read_points(rows, key)]
+    values = [value for rows in [*past, history] for curve in CURVES for epoch, value in read_points(rows, curve[0])]
     x_max = last_epoch([*past, history], num_epochs)
     x_ticks = MaxNLocator(6, integer=x_max >= 3).tick_values(0, x_max)
     y_ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, max([1.0, *values]))
     y_max = y_ticks[-1]
 
     def place(x, y):
-        across, up = (WIDTH - LEFT - RIGHT) * x / x_max, (HEIGHT - TOP - BOTTOM) * y / y_max
+        across, up = x / x_max * (WIDTH - LEFT - RIGHT), y / y_max * (HEIGHT - TOP - BOTTOM)
         return f"{LEFT + across:.1f},{HEIGHT - BOTTOM - up:.1f}"
 
     parts = [
@@ -57,7 +62,7 @@ def draw_svg(history, num_epochs, past=()):
         parts.append(f'<text x="{x}" y="{float(y) + 15:.1f}" text-anchor="middle">{value:g}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">epoch</text>')
     for rows in past:
-        for key, _, colour, dashes in CURVES:
+        for key, _name, colour, dashes in CURVES:
             line = " ".join(place(*point) for point in read_points(rows, key))
             parts.append(f'<polyline class="past" points="{line}" {_stroke(colour, dashes)} stroke-opacity="0.3"/>')
     for index, (key, name, colour, dashes) in enumerate(CURVES):
@@ -83,16 +88,17 @@ def _stroke(colour, dashes):
 
 def last_epoch(histories, num_epochs):
     """Return where the epoch axis ends: at ``num_epochs``, or further if a history goes on."""
-    return max([num_epochs, *(row["epoch"] for rows in histories for row in rows)])
+    return max([num_epochs, *(row["epoch"] for rows in histories for row in rows if can_draw(row["epoch"]))])
 
 
 def describe(history):
     """Return the latest numbers of a history as one sentence."""
-    latest = [(name, read_points(history, key)) for key, name, *_ in CURVES]
+    latest = [(name, read_points(history, key)) for key, name, _colour, _dashes in CURVES]
     told = ", ".join(f"{name} {points[-1][1]:.3f}" for name, points in latest if points)
     if not told:
-        return "Learning curves, empty so far"
-    return f"Learning curves after {history[-1]['epoch']:.1f} epochs: {told}"
+        return _("Learning curves, empty so far")
+    epoch = max(points[-1][0] for name, points in latest if points)
+    return _("Learning curves after {epoch} epochs: {told}").format(epoch=f"{epoch:.1f}", told=told)
 
 
 def draw_figure(history, num_epochs, past=()):
@@ -100,7 +106,7 @@ def draw_figure(history, num_epochs, past=()):
     figure = Picture(figsize=(5, 3), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", xlim=(0, last_epoch([*past, history], num_epochs)))
     for rows in past:
-        for key, _, colour, dashes in CURVES:
+        for key, _name, colour, dashes in CURVES:
             axes.plot(*_columns(read_points(rows, key)), color=colour, linestyle=_linestyle(dashes), alpha=0.3)
     for key, name, colour, dashes in CURVES:
         points = read_points(history, key)
@@ -156,7 +162,9 @@ class LiveCurves:
         start = time.perf_counter()
         if self._display:
             png = base64.b64encode(draw_png(history, self.num_epochs)).decode()
-            self._display.update({"image/png": png, "text/plain": describe(history)}, raw=True)
+            with speaking("en"):  # it is stored, the same in both languages
+                told = describe(history)
+            self._display.update({"image/png": png, "text/plain": told}, raw=True)
         self.seconds += time.perf_counter() - start
 
 

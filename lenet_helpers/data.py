@@ -7,7 +7,9 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +17,6 @@ import filelock
 import numpy as np
 import platformdirs
 import torch
-import torchvision
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 from torchvision.transforms import functional
 
@@ -33,6 +34,12 @@ RAW = Path("FashionMNIST") / "raw"  # the folder in which torchvision.datasets.F
 CACHE = platformdirs.user_cache_path("lenet-step-by-step")
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
+MIRRORS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",  # the authors' own
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",  # named in keras.datasets.fashion_mnist
+)
+SILENCE = 60  # seconds after which a mirror that sends nothing is given up
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or this user's part of it
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +127,7 @@ def find_data():
     """Return the paths of the four checked, uncompressed files; get them if they are not here yet.
 
     Looked for in this order: ``$LENET_DATA``, the repository's ``data`` folder, Debian's package as installed, as
-    downloaded by apt (no root needed), torchvision's download. Each file is used only if its SHA-256 is right; a
+    downloaded by apt (no root needed), a download over TLS. Each file is used only if its SHA-256 is right; a
     damaged one is moved aside. Raises FileNotFoundError with all that was tried and what to do, or another OSError
     if files cannot be read or written.
     """
@@ -159,7 +166,7 @@ def _fetch(folder, raw):
     places = (folder, folder / RAW, REPOSITORY / "data" / RAW, Path("/") / DEBIAN_FOLDER)
     sources = {f"the folder {place}": partial(_copy_from, place) for place in places}
     sources[f"Debian's package {DEBIAN_PACKAGE} by apt-get download"] = _copy_from_debian_package
-    sources["torchvision's download"] = _download
+    sources |= {f"the mirror {mirror}": partial(_download, mirror) for mirror in MIRRORS}
     for name, source in sources.items():
         wanted = [file for file in SHA256 if not (raw / file).exists()]
         if not wanted:
@@ -173,7 +180,7 @@ def _fetch(folder, raw):
                         raise ValueError(f"its {file} is damaged (the SHA-256 is wrong)")
                     os.replace(Path(incoming) / file, raw / file)  # complete or not there at all
             except Exception as error:  # whatever is wrong with one source, the next may have the files
-                if getattr(error, "errno", None) == errno.ENOSPC:
+                if getattr(error, "errno", None) in NO_ROOM:
                     raise
                 tried.append(f"  - {name}: {error}")
     if missing := [file for file in SHA256 if not (raw / file).exists()]:
@@ -239,7 +246,13 @@ def _run(command, folder):
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
 
 
-def _download(wanted, incoming):
-    """Download with torchvision, which knows the mirrors."""
-    torchvision.datasets.FashionMNIST(root=incoming, download=True)
-    _copy_from(incoming / "FashionMNIST" / "raw", wanted, incoming)
+def _download(mirror, wanted, incoming):
+    """Download and unpack files from a mirror."""
+    for file in wanted:
+        print(f"downloading {mirror}{file}.gz", file=sys.stderr)
+        with (
+            urllib.request.urlopen(f"{mirror}{file}.gz", timeout=SILENCE) as answer,
+            gzip.open(answer) as source,
+            (incoming / file).open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)

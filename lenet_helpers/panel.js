@@ -6,8 +6,10 @@
 const CONTROLS = "button, select, input, [role=slider]";
 const PATIENCE = 3000; // milliseconds that the kernel has for an answer
 
-const BUSY = "The kernel is busy with a cell. What you press here acts when that cell ends. The notebook's ■ button stops both.";
-const LOST = "No longer connected: the kernel of this panel has ended or was restarted. Run the cells again, from the top.";
+const tellBusy = () =>
+  _("The kernel is busy with a cell. What you press here acts when that cell ends. The notebook's ■ button stops both.");
+const tellLost = () =>
+  _("No longer connected: the kernel of this panel has ended or was restarted. Run the cells again, from the top.");
 
 /** Give each slider the label beside it as its name, and the number beside it as its spoken value. */
 const nameSliders = (panel) => {
@@ -45,6 +47,7 @@ export default () => {
 
   return {
     render({ model, el }) {
+      speak(model, el);
       const status = document.createElement("div");
       status.className = "lenet-status";
       status.setAttribute("role", "status");
@@ -70,7 +73,7 @@ export default () => {
       const setLost = (value) => {
         lost = value;
         asked = null;
-        tell(value ? LOST : "");
+        tell(value ? tellLost() : "");
         status.hidden = value; // it is out of date
         const controls = panel?.querySelector(".lenet-controls");
         if (controls) controls.inert = value;
@@ -104,7 +107,7 @@ export default () => {
       const watch = () => {
         if (model.get("running") && Date.now() - heard > PATIENCE) ask();
         if (asked === null || Date.now() - asked < PATIENCE) return;
-        if (heard > asked || model.widget_manager?.kernel?.status === "busy") tell(BUSY);
+        if (heard > asked || model.widget_manager?.kernel?.status === "busy") tell(tellBusy());
         else setLost(true);
       };
 

@@ -19,7 +19,8 @@ from IPython.display import display
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from lenet_helpers.curves import draw_png, draw_svg
-from lenet_helpers.training import check_settings, find_device, init_weights, read_row, train_steps
+from lenet_helpers.language import SpeakingWidget, _
+from lenet_helpers.training import add_cure, check_settings, find_device, init_weights, read_row, train_steps
 
 HERE = Path(__file__).parent
 LR_MIN, LR_MAX, MAX_EPOCHS, MAX_SEED = 0.001, 3.0, 30, 9999
@@ -173,7 +174,7 @@ class TrainPanel:
             now = time.perf_counter()
             run.seconds = seconds_before + now - start
             if run.at_epoch_end():
-                self._status.message = f"Training. {run.tell()}"
+                self._status.message = _("Training. {told}").format(told=run.tell())
             if now >= next_draw:
                 done = max(run.epoch - first_epoch, 1e-6)  # 0 where a stopped run had only its test left to do
                 self._draw(seconds_left=(now - start) * (run.num_epochs - run.epoch) / done)
@@ -187,9 +188,11 @@ class TrainPanel:
         state = "diverged" if isinstance(error, FloatingPointError) else "failed"
         if state == "failed":
             self._error = error
-            self._show_alert(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+            add_cure(error)
+            told = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+            self._show_alert(told, "".join(traceback.format_exception(error)))
         else:
-            self._show_alert(f"Stopped: {error}.")
+            self._show_alert(_("Stopped: {error}.").format(error=error))
         return state
 
     def _read_lr(self):
@@ -204,15 +207,15 @@ class TrainPanel:
     def _build_widgets(self, lr, num_epochs, seed):
         look = {"style": {"description_width": "90px"}, "layout": widgets.Layout(width="360px")}
         batch_size = read_batch_size(self._train_iter)
-        self.lr = LearningRateSlider(lr, description="learning rate", **look)
-        self.num_epochs = widgets.IntSlider(num_epochs, min=1, max=MAX_EPOCHS, description="epochs", **look)
+        self.lr = LearningRateSlider(lr, description=_("learning rate"), **look)
+        self.num_epochs = widgets.IntSlider(num_epochs, min=1, max=MAX_EPOCHS, description=_("epochs"), **look)
         sizes = sorted({*BATCH_SIZES, batch_size})
-        self.batch_size = widgets.Dropdown(value=batch_size, options=sizes, description="batch size", **look)
-        self.seed = widgets.BoundedIntText(seed, min=0, max=MAX_SEED, description="seed", **look)
+        self.batch_size = widgets.Dropdown(value=batch_size, options=sizes, description=_("batch size"), **look)
+        self.seed = widgets.BoundedIntText(seed, min=0, max=MAX_SEED, description=_("seed"), **look)
         button = widgets.Layout(width="116px")
-        self._train_button = widgets.Button(description="Train", icon="play", button_style="success", layout=button)
-        self._stop_button = widgets.Button(description="Stop", icon="stop", layout=button)
-        self._continue_button = widgets.Button(description="Continue", icon="step-forward", layout=button)
+        self._train_button = widgets.Button(description=_("Train"), icon="play", button_style="success", layout=button)
+        self._stop_button = widgets.Button(description=_("Stop"), icon="stop", layout=button)
+        self._continue_button = widgets.Button(description=_("Continue"), icon="step-forward", layout=button)
         self._bar = widgets.FloatProgress(0, min=0, max=1, layout=widgets.Layout(width="360px"))
         self._status = StatusLine()
         self._numbers, self._alert, self._curves, self._table = (widgets.HTML() for _ in range(4))
@@ -224,9 +227,9 @@ class TrainPanel:
         top = widgets.HBox([left, self._curves], layout=widgets.Layout(flex_flow="row wrap"))
         self._view = widgets.VBox([top, self._table]).add_class("lenet-panel")
 
-        self._train_button.on_click(lambda _: self.start())
-        self._stop_button.on_click(lambda _: self.stop())
-        self._continue_button.on_click(lambda _: self.resume())
+        self._train_button.on_click(lambda button: self.start())
+        self._stop_button.on_click(lambda button: self.stop())
+        self._continue_button.on_click(lambda button: self.resume())
         for control in (self.num_epochs, self.batch_size, self.seed):
             control.observe(self._tell_next_run, "value")
 
@@ -254,9 +257,8 @@ class TrainPanel:
     def _tell_next_run(self, change):
         if self.state in BUSY:
             name = change["owner"].description.capitalize()
-            self._status.message = (
-                f"{name}: the new value acts from the next run on. Only the learning rate acts at once."
-            )
+            text = _("{name}: the new value acts from the next run on. Only the learning rate acts at once.")
+            self._status.message = text.format(name=name)
 
     def _draw(self, seconds_left=None):
         """Bring curves, progress bar, numbers, warning and table up to date."""
@@ -279,7 +281,8 @@ class TrainPanel:
     def _show_alert(self, message, details=""):
         text = f'<div role="alert" class="lenet-alert">{html.escape(message)}</div>' if message else ""
         if details:
-            text += f"<details><summary>Where it happened</summary><pre>{html.escape(details)}</pre></details>"
+            where = _("Where it happened")
+            text += f"<details><summary>{where}</summary><pre>{html.escape(details)}</pre></details>"
         self._alert.value = text
 
 
@@ -368,19 +371,18 @@ class Run:
         """Say in words what the latest complete epoch has reached."""
         rows = [row for row in self.history if row["test_acc"] is not None]
         if not rows:
-            return "No epoch is complete yet."
+            return _("No epoch is complete yet.")
         row = rows[-1]
-        epoch, loss, test_acc = round(row["epoch"]), row["loss"], row["test_acc"]
-        return f"Epoch {epoch} of {self.num_epochs}: train loss {loss:.3f}, test accuracy {test_acc:.3f}."
+        text = _("Epoch {epoch} of {count}: train loss {loss}, test accuracy {test_acc}.")
+        numbers = {"loss": f"{row['loss']:.3f}", "test_acc": f"{row['test_acc']:.3f}"}
+        return text.format(epoch=round(row["epoch"]), count=self.num_epochs, **numbers)
 
     def describe(self):
         """Return the run as a dict: the settings that re-create it, how it ended, what it reached, and its history."""
         accuracies = [row["test_acc"] for row in self.history if row["test_acc"] is not None]
         lr = "→".join(f"{lr:g}" for _, lr in (self.lrs if len(self.lrs) < 5 else (self.lrs[0], self.lrs[-1])))
-        moved = {0: "", 1: "once"}.get(len(self.lrs) - 1, f"{len(self.lrs) - 1} times")
         return {
             "settings": f"lr={lr}, num_epochs={self.num_epochs}, batch_size={self.batch_size}, seed={self.seed}",
-            "lr_moved": moved,
             "lrs": list(self.lrs),
             "end": self.state if self.state == "finished" else f"{self.state} at epoch {self.epoch:.2f}",
             "best": max(accuracies, default=None),
@@ -435,17 +437,17 @@ class LearningRateSlider(widgets.FloatLogSlider):
         return distance / max(1, round(distance / 0.05)) or 0.05
 
 
-class StatusLine(anywidget.AnyWidget):
+class StatusLine(SpeakingWidget, anywidget.AnyWidget):
     """The line that says what the panel does; its script also labels the sliders and notices a lost kernel."""
 
-    _esm = (HERE / "panel.js").read_text(encoding="utf-8")
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("language.js", "panel.js"))
     _css = (HERE / "panel.css").read_text(encoding="utf-8")
     message = traitlets.Unicode().tag(sync=True)
     running = traitlets.Bool().tag(sync=True)
 
     def __init__(self):
         super().__init__()
-        self.on_msg(lambda *_: self.send("here"))
+        self.on_msg(lambda *message: self.send("here"))
 
 
 def check_arguments(make_net, train_iter, test_iter, num_epochs, lr, seed):
@@ -510,10 +512,16 @@ def is_guessing(history):
 
 def advise(lr):
     """Say what a loss of ln 10 means, and what to try."""
-    move = "a larger learning rate, for example 0.9" if lr < 0.5 else "another seed, or a learning rate from 0.5 to 1"
-    return (
+    if lr < 0.5:
+        return _(
+            "The net is guessing: 2.303 is ln 10, the loss of ten equal chances. "
+            "It may take off after some more epochs. "
+            "You can also try a larger learning rate, for example 0.9, or a smaller batch size."
+        )
+    return _(
         "The net is guessing: 2.303 is ln 10, the loss of ten equal chances. "
-        f"It may take off after some more epochs. You can also try {move}, or a smaller batch size."
+        "It may take off after some more epochs. "
+        "You can also try another seed, or a learning rate from 0.5 to 1, or a smaller batch size."
     )
 
 
@@ -521,32 +529,35 @@ def tell_state(state, run):
     """Say what a panel in ``state`` does, and what the learner can do next; ``run`` is the latest run or None."""
     match state:
         case "ready":
-            return "Ready. Choose the settings and press Train."
+            return _("Ready. Choose the settings and press Train.")
         case "waiting":
-            return "Waiting: another panel is training. This one starts when that one ends. Stop gives up the place."
+            return _("Waiting: another panel is training. This one starts when that one ends. Stop gives up the place.")
         case "running":
-            return "Training."
+            return _("Training.")
         case "stopped":
-            return f"Stopped at epoch {run.epoch:.2f}. Continue goes on to epoch {run.num_epochs}. Train starts afresh."
+            text = _("Stopped at epoch {epoch}. Continue goes on to epoch {count}. Train starts afresh.")
+            return text.format(epoch=f"{run.epoch:.2f}", count=run.num_epochs)
         case "finished":
-            return f"Finished. {run.tell()} Continue adds epochs, as many as the slider says. Train starts afresh."
+            text = _("Finished. {told} Continue adds epochs, as many as the slider says. Train starts afresh.")
+            return text.format(told=run.tell())
         case "diverged":
-            return "Stopped, because the loss is no longer a number. Choose a smaller learning rate and press Train."
+            return _("Stopped, because the loss is no longer a number. Choose a smaller learning rate and press Train.")
         case "failed":
-            return "The training failed: the error stands below. Correct its cause, then run this cell again."
+            return _("The training failed: the error stands below. Correct its cause, then run this cell again.")
 
 
 def tell_numbers(run, rows, seconds_left):
     """Return the latest numbers of a run as one line; ``seconds_left`` is None when it does not train."""
     row = rows[-1]
     test_acc = next((row["test_acc"] for row in reversed(rows) if row["test_acc"] is not None), None)
+    time_text = _("{time} so far") if seconds_left is None else _("{time} left")
     parts = [
-        f"epoch {row['epoch']:.2f} of {run.num_epochs}",
-        f"lr {run.lr:g}",
-        f"loss {row['loss']:.3f}",
-        f"train acc {row['train_acc']:.3f}",
-        f"test acc {tell_share(test_acc)}",
-        f"{tell_seconds(run.seconds)} so far" if seconds_left is None else f"{tell_seconds(seconds_left)} left",
+        _("epoch {epoch} of {count}").format(epoch=f"{row['epoch']:.2f}", count=run.num_epochs),
+        _("lr {lr}").format(lr=f"{run.lr:g}"),
+        _("loss {loss}").format(loss=f"{row['loss']:.3f}"),
+        _("train acc {train_acc}").format(train_acc=f"{row['train_acc']:.3f}"),
+        _("test acc {test_acc}").format(test_acc=tell_share(test_acc)),
+        time_text.format(time=tell_seconds(run.seconds if seconds_left is None else seconds_left)),
     ]
     return '<div class="lenet-numbers">' + " · ".join(parts) + "</div>"
 
@@ -556,21 +567,45 @@ def tell_share(value):
 
 
 def tell_seconds(seconds):
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+    if seconds < 90:
+        return _("{seconds} s").format(seconds=f"{seconds:.0f}")
+    return _("{minutes} min").format(minutes=f"{seconds / 60:.1f}")
+
+
+def tell_end(run):
+    """Say how a run that ``Run.describe`` describes has ended."""
+    state, _at, epoch = run["end"].partition(" at epoch ")
+    texts = {
+        "finished": _("finished"),
+        "stopped": _("stopped at epoch {epoch}"),
+        "diverged": _("diverged at epoch {epoch}"),
+        "failed": _("failed at epoch {epoch}"),
+    }
+    return texts[state].format(epoch=epoch)
+
+
+def tell_moves(count):
+    """Say that the learning rate was moved so many times on the way, if it was."""
+    if not count:
+        return ""
+    if count == 1:
+        return _(" (lr was moved once: the line alone does not re-create it)")
+    return _(" (lr was moved {count} times: the line alone does not re-create it)").format(count=count)
 
 
 def tabulate(runs):
     """Return the table of all runs as HTML: what re-creates each, how it ended, its accuracies and its time."""
     rows = []
     for number, run in enumerate(runs, 1):
-        note = f" (lr was moved {run['lr_moved']}: the line alone does not re-create it)" if run["lr_moved"] else ""
+        note = tell_moves(len(run["lrs"]) - 1)
         rows.append(
-            f'<tr><th scope="row">{number}</th><td><code>{run["settings"]}</code>{note}</td><td>{run["end"]}</td>'
+            f'<tr><th scope="row">{number}</th><td><code>{run["settings"]}</code>{note}</td><td>{tell_end(run)}</td>'
             f"<td>{tell_share(run['best'])}</td><td>{tell_share(run['last'])}</td><td>{tell_seconds(run['seconds'])}</td></tr>"
         )
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("run", "settings", "end", "best", "last", "time"))
-    caption = "<caption>Runs, with the best and the last test accuracy</caption>"
-    return f'<table class="lenet-runs">{caption}<tr>{heads}</tr>{"".join(rows)}</table>'
+    names = _("run"), _("settings"), _("end"), _("best"), _("last"), _("time")
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
+    caption = _("Runs, with the best and the last test accuracy")
+    return f'<table class="lenet-runs"><caption>{caption}</caption><tr>{heads}</tr>{"".join(rows)}</table>'
 
 
 def find_cell():

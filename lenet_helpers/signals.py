@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lenet_helpers.language import _
+
 WIDTH = 100  # units in each hidden layer of ``make_dense_net``
 
 
@@ -85,9 +87,13 @@ def measure_signals(net, X, y):
 def tell_ratio(first, last):
     """Say how two sizes compare: the gradient of the first layer and that of the last one."""
     if not (first > 0 and last > 0):
-        return "The gradient of the first layer or of the last one is 0."
+        return _("The gradient of the first layer or of the last one is 0.")
     if 0.5 < first / last < 2:
-        return "The gradients of the first and the last layer are about as large."
-    word, factor = ("larger", first / last) if first > last else ("smaller", last / first)
+        return _("The gradients of the first and the last layer are about as large.")
+    factor = max(first, last) / min(first, last)
     digits = max(0, math.floor(math.log10(factor)) - 1)
-    return f"The first layer's gradient is {round(factor, -digits):,.0f} times {word} than the last layer's."
+    if first > last:
+        text = _("The first layer's gradient is {factor} times larger than the last layer's.")
+    else:
+        text = _("The first layer's gradient is {factor} times smaller than the last layer's.")
+    return text.format(factor=f"{round(factor, -digits):,.0f}")

@@ -1,14 +1,19 @@
 """Train a net and measure its accuracy; the one training loop that the notebooks, the panel and the tests drive."""
 
+import functools
 import math
+import re
 import time
+import warnings
 from contextlib import suppress
 from numbers import Integral, Real
 
 import torch
 from torch import nn
+from torch.utils.data import RandomSampler
 
 from lenet_helpers.curves import LiveCurves
+from lenet_helpers.language import _
 
 
 def evaluate_accuracy_gpu(net, data_iter, device=None):
@@ -118,9 +123,12 @@ class Report:
     def stop(self, reason):
         """Say why the training ends before its last epoch, and what is left of it."""
         if isinstance(reason, KeyboardInterrupt):
-            print("stopped early: you interrupted it. The net keeps what it has learned, and the history ends here")
+            print(_("stopped early: you interrupted it. The net keeps what it has learned, and the history ends here"))
         else:
-            print(f"stopped early: {reason}. The history ends here; make the net anew, its biases may be NaN for good")
+            text = _(
+                "stopped early: {reason}. The history ends here; make the net anew, its biases may be NaN for good"
+            )
+            print(text.format(reason=reason))
 
     def finish(self):
         """Wait for the device, draw the last picture, print d2l's two lines and return the history."""
@@ -166,9 +174,8 @@ def read_row(epoch, metric, test_acc):
     loss_sum, correct, examples = metric.tolist()
     loss = loss_sum / examples
     if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss} at epoch {epoch:.2f}: the weights grew without bound; try a smaller learning rate"
-        )
+        text = _("the loss is {loss} at epoch {epoch}: the weights grew without bound; try a smaller learning rate")
+        raise FloatingPointError(text.format(loss=loss, epoch=f"{epoch:.2f}"))
     return {"epoch": epoch, "loss": loss, "train_acc": correct / examples, "test_acc": test_acc}
 
 
@@ -185,6 +192,59 @@ def check_settings(train_iter, test_iter, num_epochs, lr):
     for name, loader in {"train_iter": train_iter, "test_iter": test_iter}.items():
         if len(loader) == 0:
             raise ValueError(f"{name} is empty: there is no mini-batch in it; give it at least one batch")
+    if is_shuffled(test_iter) and not is_shuffled(train_iter):
+        warnings.warn(
+            "test_iter shuffles its images and train_iter does not: are the two swapped? "
+            "First comes the loader to train on, then the one to test on",
+            stacklevel=4,
+        )
+
+
+def is_shuffled(loader):
+    """Return whether a DataLoader gives its examples in a new order every epoch."""
+    sampler = getattr(loader, "sampler", None)
+    return isinstance(getattr(sampler, "sampler", sampler), RandomSampler)  # a BatchSampler holds another one
+
+
+def find_cure(error):
+    """Return what to do about an error of PyTorch in training, which its message leaves out."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "Choose a smaller batch size, shut down other kernels that use this device, and try again."
+    if "device-side assert" in str(error):
+        return "Probably the net has fewer than ten outputs. Restart the kernel, and give its last layer ten outputs."
+    if re.search("device|NVIDIA|CUDA|meta tensor", str(error)):
+        return (
+            "The net and the images must be on one device that this machine has: "
+            "find_device() in lenet_helpers.training names it, and net.to(device) moves a net."
+        )
+    return (
+        "If this is about shapes: the net must take images of shape (n, 1, 28, 28) and give ten scores for each. "
+        "walk_shapes(net) in lenet_helpers.shapes shows what every layer does."
+    )
+
+
+def add_cure(error):
+    """Add a note with the cure to an error that PyTorch raised; leave others, which name their cure, as they are."""
+    if isinstance(error, RuntimeError | IndexError | AssertionError) and not hasattr(error, "__notes__"):
+        error.add_note(find_cure(error))
+
+
+def with_cure(function):
+    """Return the function with a note below the errors of PyTorch, which says what to do about them."""
+
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        try:
+            return function(*arguments, **options)
+        except Exception as error:
+            add_cure(error)
+            raise
+
+    return call
+
+
+# Not as decorators: notebook 04 shows the two functions as they stand above.
+evaluate_accuracy_gpu, train_ch6 = with_cure(evaluate_accuracy_gpu), with_cure(train_ch6)
 
 
 def copy_weights(net):

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lenet_helpers import checks
+from lenet_helpers.language import speaking
 
 CHECKS = {name: value for name, value in vars(checks).items() if name.startswith("check_")}
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*/*.ipynb"))
@@ -666,6 +667,77 @@ exercise(
 )
 
 
+# 08
+
+
+def mean_per_lr(records, failed=()):
+    """Return ``{lr: mean}``; a failed run counts as ``failed``, a list of accuracies."""
+    accs = {}
+    for record in records:
+        acc = record["test_acc"]
+        accs.setdefault(record["lr"], []).extend(failed if acc is None else [acc])
+    return {lr: sum(values) / len(values) for lr, values in accs.items() if values}
+
+
+def largest(values):
+    return max(values, key=values.get)
+
+
+def ratios(old, new):
+    return [a / b for a, b in zip(old, new, strict=True)]
+
+
+exercise(
+    "speedup",
+    lambda share, factor: factor / (factor - factor * share + share),
+    ("1 / left", lambda share, factor: 1 - share + share / factor),
+    ("the rest, 1 - share, is still there", lambda share, factor: factor / share),
+    ("and not the rest", lambda share, factor: 1 / (share + (1 - share) / factor)),
+    ("still takes share / factor", lambda share, factor: 1 / (1 - share)),
+    ("and not the whole", lambda share, factor: factor),
+    ("not share \\* factor", lambda share, factor: 1 / (1 - share + share * factor)),
+    ("and not speedups", lambda share, factor: 1 - share + share * factor),
+    ("right on 1 earlier input", lambda share, factor: 1 / 0.6 if share == 0.6 else 2.0),
+)
+exercise(
+    "floor_seconds",
+    lambda multiply_adds, num_images, flops: num_images / (flops / (2 * 3 * multiply_adds)),
+    ("two operations", lambda m, n, flops: 3 * m * n / flops),
+    ("the way forward only", lambda m, n, flops: 2 * m * n / flops),
+    ("the way back has two products", lambda m, n, flops: 4 * m * n / flops),
+    ("for one image", lambda m, n, flops: 6 * m / flops),
+    ("divided by operations per second", lambda m, n, flops: flops / (6 * m * n)),
+    ("not milliseconds", lambda m, n, flops: 6000 * m * n / flops),
+)
+exercise(
+    "fair_ratio",
+    lambda old, new: torch.tensor(ratios(old, new), dtype=torch.float64).quantile(0.5),
+    ("upside down", lambda old, new: np.median(ratios(new, old))),
+    ("take the median", lambda old, new: np.mean(ratios(old, new))),
+    ("within each round first", lambda old, new: np.median(old) / np.median(new)),
+    ("weighs most in a sum", lambda old, new: sum(old) / sum(new)),
+    ("different rounds", lambda old, new: min(old) / min(new)),
+    ("sort the ratios", lambda old, new: ratios(old, new)[len(old) // 2]),
+    ("the middle two", lambda old, new: sorted(ratios(old, new))[len(old) // 2]),
+    ("one number is asked for", lambda old, new: np.array(ratios(old, new))),
+)
+exercise(
+    "best_lr",
+    lambda records: largest(mean_per_lr(records)),
+    ("best single run", lambda records: max(records, key=lambda record: record["test_acc"] or 0)["lr"]),
+    (
+        "not a sum",
+        lambda records: largest(
+            {one["lr"]: sum(r["test_acc"] or 0 for r in records if r["lr"] == one["lr"]) for one in records}
+        ),
+    ),
+    ("leave it out of the mean", lambda records: largest(mean_per_lr(records, failed=[0]))),
+    ("all runs of this lr failed", lambda records: largest(mean_per_lr(records, failed=[1]))),
+    ("not its accuracy", lambda records: max(mean_per_lr(records).values())),
+    ("raised TypeError", lambda records: max(records, key=lambda record: record["test_acc"])["lr"]),
+)
+
+
 # The answers against the checks
 
 
@@ -900,6 +972,20 @@ def test_the_last_answer_counts_and_the_solution_does_not(monkeypatch):
     assert checks.passed == {"check_encoder_size": False}
 
 
+def test_one_call_summarises_the_checks_of_a_notebook(monkeypatch, capsys):
+    monkeypatch.setattr(checks, "passed", {})
+    checks.summarise_checks()
+    assert capsys.readouterr().out == "0 of 0 checks passed\n"
+    answer(checks.check_encoder_size, lambda n: None)
+    answer(checks.check_convolve, RIGHT["check_convolve"])
+    checks.summarise_checks()
+    assert capsys.readouterr().out == "✗ check_encoder_size\n✓ check_convolve\n1 of 2 checks passed\n"
+    answer(checks.check_encoder_size, RIGHT["check_encoder_size"])
+    with speaking("zh"):
+        checks.summarise_checks()
+    assert capsys.readouterr().out.endswith("2 个检查中通过了 2 个\n")
+
+
 @pytest.mark.parametrize("value", [None, 5, torch.zeros(3), nn.Linear])
 def test_the_function_itself_is_asked_for(value):
     said = answer(checks.check_encoder_size, value)
@@ -961,6 +1047,9 @@ def definitions(path):
     return namespace
 
 
+FORMS = {"en": ("### Exercise {}: ", r"\([a-z ]+ lines?\)"), "zh": ("### 练习 {}：", "（[^（）]+行）")}
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_notebook_has_three_to_six_exercises_of_one_form(path):
     found = exercises(path)
@@ -968,8 +1057,9 @@ def test_a_notebook_has_three_to_six_exercises_of_one_form(path):
     namespace = definitions(path)
     for number, parts in found.items():
         assert list(parts) == ["text", "stub", "check", "solution"], number
-        assert parts["text"].source.startswith(f"### Exercise {number}: ")
-        assert re.search(r"\([a-z ]+ lines?\)", parts["text"].source), "say how long the answer is"
+        title, length = FORMS[path.parent.name]
+        assert parts["text"].source.startswith(title.format(number))
+        assert re.search(length, parts["text"].source), "say how long the answer is"
         assert parts["solution"].metadata.jupyter.source_hidden
         (stub,) = (node for node in ast.walk(ast.parse(parts["stub"].source)) if isinstance(node, ast.FunctionDef))
         said = {}

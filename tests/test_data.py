@@ -7,12 +7,9 @@ import errno
 import functools
 import gzip
 import hashlib
-import http.server
 import logging
-import multiprocessing
 import os
 import shutil
-import threading
 import time
 from pathlib import Path
 
@@ -21,97 +18,19 @@ import pytest
 import torch
 import torchvision
 from d2l import torch as d2l
+from small_data import DAMAGES, NAMES, REAL_SOURCES, contents, listed, put, to_idx
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
 from lenet_helpers import data, load_data_fashion_mnist
 
-NAMES = list(data.SHA256)
-DAMAGES = {
-    "one flipped bit": lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
-    "cut at 1 byte": lambda content: content[:1],
-    "cut at half": lambda content: content[: len(content) // 2],
-    "cut at the last byte": lambda content: content[:-1],
-    "empty": lambda content: b"",
-    "wrong magic": lambda content: b"\x00\x00\x0d" + content[3:],
-}
-REAL_SOURCES = {name: getattr(data, name) for name in ("_copy_from", "_copy_from_debian_package", "_download")}
-
-
-def to_idx(array):
-    """Return the bytes of an idx file of unsigned bytes."""
-    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-
-
-def put(folder, files, packed=False):
-    """Write files into a folder, as they are or as .gz."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = folder / (f"{name}.gz" if packed else name)
-        path.write_bytes(gzip.compress(content) if packed else content)
-
-
-def contents(paths):
-    return {name: Path(path).read_bytes() for name, path in paths.items()}
-
-
-def listed(folder):
-    """Return what is in a folder and below, but for the lock."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
-
-
-@pytest.fixture
-def files(monkeypatch):
-    """Four intact files of 20 training and 10 test images, ``{name: bytes}``, which the module takes for the data."""
-    random = np.random.default_rng(0)
-    files = {}
-    for part, count in (("train", 20), ("t10k", 10)):
-        files[f"{part}-images-idx3-ubyte"] = to_idx(random.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        files[f"{part}-labels-idx1-ubyte"] = to_idx(random.integers(0, 10, count, dtype=np.uint8))
-    assert list(files) == NAMES
-    monkeypatch.setattr(data, "SHA256", {name: hashlib.sha256(files[name]).hexdigest() for name in NAMES})
-    return files
-
-
-@pytest.fixture
-def world(monkeypatch, tmp_path, files):
-    """An empty machine: a repository without data, and no source that has any."""
-
-    def fail(*arguments):
-        raise OSError("cannot be reached from here")
-
-    monkeypatch.delenv("LENET_DATA", raising=False)
-    monkeypatch.setattr(data, "REPOSITORY", tmp_path / "repository")
-    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "debian")
-    monkeypatch.setattr(data, "_copy_from_debian_package", fail)
-    monkeypatch.setattr(data, "_download", fail)
-    put(tmp_path / "repository", {"pyproject.toml": b""})
-    return tmp_path
-
-
-@pytest.fixture
-def raw(world):
-    """The folder that the data goes to where LENET_DATA is not set."""
-    return world / "repository" / "data" / "FashionMNIST" / "raw"
-
-
-@pytest.fixture
-def own(world, monkeypatch):
-    """An empty folder that LENET_DATA names."""
-    (world / "own").mkdir()
-    monkeypatch.setenv("LENET_DATA", str(world / "own"))
-    return world / "own"
-
-
 # --- Where it is looked for -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", range(6))
+@pytest.mark.parametrize("first", range(5 + len(data.MIRRORS)))
 def test_sources_are_tried_in_order_until_one_has_the_files(first, own, world, raw, files, monkeypatch):
     folders = [own, own / data.RAW, raw, world / "debian"]
-    order, tried = [*folders, "apt", "torchvision"], []
+    order, tried = [*folders, "apt", *data.MIRRORS], []
 
     def spy(source, name, wanted, incoming):
         tried.append(name)
@@ -123,7 +42,7 @@ def test_sources_are_tried_in_order_until_one_has_the_files(first, own, world, r
 
     monkeypatch.setattr(data, "_copy_from", lambda folder, *rest: spy("_copy_from", folder, *rest))
     monkeypatch.setattr(data, "_copy_from_debian_package", functools.partial(spy, "package", "apt"))
-    monkeypatch.setattr(data, "_download", functools.partial(spy, "download", "torchvision"))
+    monkeypatch.setattr(data, "_download", functools.partial(spy, "download"))
     paths = data.find_data()
     assert tried == order[: first + 1]
     assert contents(paths) == files
@@ -245,63 +164,28 @@ def test_no_debian(apt, world, monkeypatch):
         data.find_data()
 
 
-# --- torchvision's download -------------------------------------------------------------------------------------------
+# --- Download from a mirror -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mirror(world, files, monkeypatch):
-    """torchvision's mirror, on this machine: an object whose ``fault`` is None, 'cut', 'chunked cut' or 'not found'."""
-
-    class Mirror(http.server.BaseHTTPRequestHandler):
-        fault, protocol_version = None, "HTTP/1.1"
-
-        def do_GET(self):
-            content = gzip.compress(files[self.path.strip("/").removesuffix(".gz")], mtime=0)
-            first = self.path.startswith(f"/{NAMES[0]}")
-            fault = None if first else Mirror.fault  # the first file arrives whole
-            self.send_response(404 if fault == "not found" else 200)
-            if fault == "chunked cut":
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                self.wfile.write(b"%x\r\n" % len(content))
-            else:
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if fault else content)
-            self.close_connection = True
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    sums = [(f"{n}.gz", hashlib.md5(gzip.compress(files[n], mtime=0)).hexdigest()) for n in NAMES]
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", sums)
-    monkeypatch.setattr(data, "_download", REAL_SOURCES["_download"])
-    yield Mirror
-    server.shutdown()
-    server.server_close()
-
-
-def test_torchvision_downloads(mirror, raw, files):
+def test_a_mirror_has_the_files(mirror, raw, files):
     assert contents(data.find_data()) == files
     assert listed(raw) == set(NAMES)
 
 
-@pytest.mark.parametrize("fault", ["cut", "chunked cut", "not found"])
+@pytest.mark.fault("data", "download cut in the middle")
+@pytest.mark.parametrize("fault", ["cut", "chunked cut", "not found", "no gzip"])
 def test_a_download_that_fails_in_the_middle_leaves_nothing(fault, mirror, raw, files):
     mirror.fault = fault
-    with pytest.raises(FileNotFoundError, match="torchvision's download: "):
+    with pytest.raises(FileNotFoundError, match=f"the mirror {mirror.url}: "):
         data.find_data()
     assert listed(raw) == set()
     mirror.fault = None
     assert contents(data.find_data()) == files
 
 
+@pytest.mark.fault("data", "download cut in the middle")
 def test_an_interrupted_download_leaves_nothing(raw, world, files, monkeypatch):
-    def interrupted(wanted, incoming):
+    def interrupted(mirror, wanted, incoming):
         put(incoming, {name: files[name][:100] for name in wanted})
         raise KeyboardInterrupt
 
@@ -316,6 +200,10 @@ def test_an_interrupted_download_leaves_nothing(raw, world, files, monkeypatch):
 # --- Damaged files ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("data", "each of the four files empty")
+@pytest.mark.fault("data", "each of the four files cut at 1 byte, at half, at the last byte")
+@pytest.mark.fault("data", "one flipped bit")
+@pytest.mark.fault("data", "wrong magic")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_named_moved_aside_and_fetched_again(damage, name, raw, world, files, caplog):
@@ -336,6 +224,7 @@ def test_a_damaged_file_is_named_moved_aside_and_fetched_again(damage, name, raw
     assert not caplog.records
 
 
+@pytest.mark.fault("data", "each of the four files missing")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_file_is_fetched_alone(name, raw, world, files, caplog):
     put(raw, files)
@@ -366,7 +255,8 @@ def test_a_damaged_source_is_named_and_the_next_one_used(packed, damage, own, wo
         assert f"{NAMES[2]} from the folder {own} is damaged" in caplog.text
 
 
-def test_every_bit_of_a_packed_file_may_be_wrong(own, world, files):
+@pytest.mark.fault("data", "one flipped bit")
+def test_any_wrong_bit_of_a_packed_file_leads_to_the_next_source(own, world, files):
     """A wrong bit shows as another error of gzip, of zlib, or as a wrong sum: each leads to the next source."""
     put(world / "debian", files)
     whole = gzip.compress(files[NAMES[1]])
@@ -380,26 +270,32 @@ def test_every_bit_of_a_packed_file_may_be_wrong(own, world, files):
 # --- Nothing to be had, or nowhere to put it --------------------------------------------------------------------------
 
 
-def test_one_error_lists_all_that_was_tried_and_the_two_cures(own, world, raw):
+@pytest.mark.fault("data", "no source at all")
+def test_one_error_lists_all_that_was_tried_and_the_two_cures(own, world, raw, files):
     with pytest.raises(FileNotFoundError) as caught:
         data.find_data()
     message = str(caught.value)
     assert all(name in message for name in NAMES)
-    places = [own, own / data.RAW, raw, world / "debian", "apt-get download", "torchvision's download"]
+    places = [own, own / data.RAW, raw, world / "debian", "apt-get download", *data.MIRRORS]
     tried = [line for line in message.splitlines() if line.startswith("  - ")]
     assert len(tried) == len(places)
     assert all(f"{place}: " in line for place, line in zip(places, tried, strict=True))
     assert [line[:4] for line in message.splitlines()[-2:]] == ["  1.", "  2."]
     assert "LENET_DATA" in message and "apt-get install dataset-fashion-mnist" in message
     assert listed(own) == set()
+    put(own, files, packed=True)
+    assert contents(data.find_data()) == files
 
 
-def test_the_chosen_folder_is_not_there(world, files, monkeypatch):
+@pytest.mark.fault("data", "LENET_DATA that points nowhere")
+def test_a_chosen_folder_that_is_not_there_is_told(world, files, monkeypatch):
     put(world / "debian", files)
     monkeypatch.setenv("LENET_DATA", str(world / "mistyped"))
-    with pytest.raises(FileNotFoundError, match=r"LENET_DATA is set to '.*mistyped', which is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"LENET_DATA is set to '.*mistyped', which is no folder. Create it"):
         load_data_fashion_mnist(256)
     assert not (world / "mistyped").exists()
+    (world / "mistyped").mkdir()
+    assert contents(data.find_data()) == files
 
 
 @pytest.fixture
@@ -417,6 +313,7 @@ def test_a_complete_read_only_folder_is_used(read_only, own, files):
     assert data.find_data() == {name: own / name for name in NAMES}
 
 
+@pytest.mark.fault("data", "read-only folder")
 def test_a_read_only_folder_of_packed_files_is_unpacked_into_the_cache(read_only, own, world, files):
     put(own, files, packed=True)
     read_only()
@@ -447,7 +344,8 @@ def test_no_permission_to_write_or_to_read(place, name, own, files, monkeypatch)
     assert contents(data.find_data()) == files
 
 
-def test_a_full_disk(own, world, files, monkeypatch):
+@pytest.mark.fault("data", "full disk")
+def test_a_full_disk_is_told_and_nothing_is_left(own, world, files, monkeypatch):
     put(world / "debian", files)
 
     def fill_up(source, target):
@@ -466,26 +364,7 @@ def test_a_full_disk(own, world, files, monkeypatch):
 # --- Several kernels at once ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def fork():
-    """Start a function in another process, which inherits the stand-ins; stop what is left at the end."""
-    if "fork" not in multiprocessing.get_all_start_methods():
-        pytest.skip("processes cannot be forked here")
-    context, started = multiprocessing.get_context("fork"), []
-
-    def start(function, *arguments):
-        process = context.Process(target=function, args=arguments, daemon=True)
-        process.start()
-        started.append(process)
-        return process
-
-    start.context = context
-    yield start
-    for process in started:
-        process.kill()
-        process.join()
-
-
+@pytest.mark.fault("data", "two processes fetching at once")
 def test_two_processes_that_fetch_at_once_fetch_once(fork, world, raw, files, monkeypatch):
     put(world / "debian", files, packed=True)
     barrier, copies = fork.context.Barrier(2), fork.context.Value("i", 0)
@@ -511,6 +390,7 @@ def test_two_processes_that_fetch_at_once_fetch_once(fork, world, raw, files, mo
     assert listed(raw) == set(NAMES)
 
 
+@pytest.mark.fault("data", "download cut in the middle")
 def test_a_process_killed_while_fetching_leaves_nothing_that_looks_complete(fork, world, raw, files, monkeypatch):
     put(world / "debian", files)
     half_done = fork.context.Event()

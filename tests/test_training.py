@@ -288,6 +288,7 @@ class Bomb(nn.Module):
         return X
 
 
+@pytest.mark.fault("training", "KeyboardInterrupt in forward, backward, evaluation")
 @pytest.mark.parametrize(
     "phase, strike, rows",
     [
@@ -309,6 +310,7 @@ def test_an_interrupt_keeps_the_net_and_the_history(phase, strike, rows, capsys)
     assert len(train_from(0, net, make_batches(10), make_batches(2), 1, 0.1)) == 6
 
 
+@pytest.mark.fault("training", "KeyboardInterrupt in drawing")
 @pytest.mark.parametrize("method, rows", [("update", 7), ("finish", 12)])
 def test_an_interrupt_while_drawing_keeps_the_net_and_the_history(method, rows, monkeypatch):
     bomb = Bomb(None, 7 if method == "update" else 1)
@@ -360,13 +362,15 @@ def test_an_epoch_of_few_mini_batches(num_batches):
     assert [row["epoch"] for row in history[num_batches - 1 : num_batches + 1]] == [1, 1]
 
 
-def test_a_batch_size_beyond_the_data():
+@pytest.mark.fault("training", "batch larger than the data")
+def test_a_batch_size_beyond_the_data_gives_one_mini_batch():
     X, y = make_batches(1, size=12)[0]
     train_iter = DataLoader(TensorDataset(X, y), 256, shuffle=True)
     assert len(train_from(0, make_small(), train_iter, train_iter, 1, 0.1)) == 2
 
 
-def test_an_empty_loader():
+@pytest.mark.fault("training", "empty loader")
+def test_an_empty_loader_is_refused():
     with pytest.raises(ValueError, match=r"train_iter is empty: .* give it at least one batch"):
         train_ch6(make_small(), [], make_batches(1), 1, 0.1, CPU)
     with pytest.raises(ValueError, match=r"test_iter is empty: .* give it at least one batch"):
@@ -375,6 +379,7 @@ def test_an_empty_loader():
     with pytest.raises(ValueError, match=r"data_iter is empty"):
         evaluate_accuracy_gpu(net, [])
     assert not net.training
+    assert len(train_ch6(net, make_batches(10), make_batches(1), 1, 0.1, CPU)) == 6
 
 
 # --- A loss that is no longer finite ----------------------------------------------------------------------------------
@@ -392,6 +397,7 @@ class Poison(nn.Module):
         return X if self.left >= 0 else X * self.value
 
 
+@pytest.mark.fault("training", "NaN and infinite loss")
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("after, rows, epoch", [(0, 0, "0.20"), (13, 7, "1.40"), (19, 10, "2.00")])
 def test_a_loss_that_is_no_longer_finite_stops_the_training(after, rows, epoch, value, capsys):
@@ -403,9 +409,11 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(after, rows, epoch, 
     assert len(history) == rows
     json.dumps(history, allow_nan=False)
     assert "make the net anew" in told, "the biases are not drawn anew, here as in d2l"
+    assert len(train_from(0, make_small(), make_batches(10), make_batches(1), 1, 0.1)) == 6
 
 
-def test_a_learning_rate_that_is_far_too_large(capsys):
+@pytest.mark.fault("training", "NaN and infinite loss")
+def test_a_learning_rate_that_is_far_too_large_stops_the_training(capsys):
     history = train_from(0, make_small(), make_batches(10), make_batches(1), 9, 1e38)
     assert re.search("stopped early: the loss is (nan|inf) at epoch 0.20", capsys.readouterr().out)
     assert history == []
@@ -424,6 +432,8 @@ def test_a_row_is_finite(loss):
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("training", "lr 0, negative, NaN, text")
+@pytest.mark.fault("training", "epochs 0")
 @pytest.mark.parametrize(
     "num_epochs, lr, error, message",
     [
@@ -433,7 +443,7 @@ def test_a_row_is_finite(loss):
         *[(num_epochs, 0.1, TypeError, r"num_epochs must be a whole number") for num_epochs in (1.5, True, "3", None)],
     ],
 )
-def test_settings_that_make_no_sense(num_epochs, lr, error, message, capsys):
+def test_settings_that_make_no_sense_are_refused_in_words(num_epochs, lr, error, message, capsys):
     net = make_small()
     before = copy_weights(net)
     with pytest.raises(error, match=message) as caught:
@@ -441,6 +451,7 @@ def test_settings_that_make_no_sense(num_epochs, lr, error, message, capsys):
     assert str(lr if message.startswith("lr") else num_epochs) in str(caught.value)
     assert all(torch.equal(before[name], weights) for name, weights in net.state_dict().items())
     assert capsys.readouterr().out == ""
+    assert len(train_ch6(net, make_batches(10), make_batches(1), 1, 0.1, CPU)) == 6
 
 
 @pytest.mark.parametrize("num_epochs, lr", [(np.int64(1), np.float32(0.5)), (np.int32(2), np.float64(0.5)), (1, 1)])

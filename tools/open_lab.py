@@ -1,17 +1,19 @@
-"""Open JupyterLab on the first notebook; where there is no screen, print its address instead."""
+"""Open JupyterLab on the first notebook of LENET_LANGUAGE; where there is no screen, print its address instead."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from lenet_helpers.language import find_language
+
 ROOT = Path(__file__).parents[1]
-FIRST = "notebooks/en/01_build_the_encoder.ipynb"
 
 
 def main():
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
-    command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")
+    first = f"notebooks/{find_language()}/01_build_the_encoder.ipynb"
+    command.append(f"--LabApp.default_url=/lab/tree/{first}")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         command.append("--no-browser")
         print("No screen here: open the address with the token that JupyterLab prints below.", flush=True)

@@ -1,4 +1,8 @@
-"""Run every notebook from top to bottom and store its outputs free of noise: two runs in a row give the same bytes."""
+"""Run every notebook from top to bottom and store its outputs free of noise: two runs in a row give the same bytes.
+
+A Chinese notebook is brought up to date with its English original first, and stores outputs of its own only where they
+speak Chinese.
+"""
 
 import re
 import sys
@@ -6,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from translate import Edition, choose_outputs, read
 
 ROOT = Path(__file__).parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -23,13 +28,19 @@ def main(names):
 
 def refresh(path):
     """Run the notebook at ``path`` and write it back; a cell that fails ends the run and leaves the file as it was."""
-    notebook = nbformat.read(path, as_version=4)
+    if path.resolve().parent.name == "zh":
+        Edition(path.resolve().parents[2]).sync(path.name)
+    notebook = read(path)
     stored = [cell.get("outputs", []) for cell in notebook.cells]
     folder = {"metadata": {"path": path.parent}}
     client = NotebookClient(notebook, timeout=1200, kernel_name="python3", resources=folder, coalesce_streams=True)
     client.execute()
     for cell, old in zip(notebook.cells, stored, strict=True):
         clean(cell, old)
+    if path.resolve().parent.name == "zh":
+        for cell, english in zip(notebook.cells, read(path.parents[1] / "en" / path.name).cells, strict=True):
+            if cell.cell_type == "code":
+                cell.outputs = choose_outputs(english, cell.outputs)
     notebook.metadata = nbformat.from_dict(METADATA)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)

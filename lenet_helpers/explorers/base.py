@@ -6,15 +6,18 @@ from pathlib import Path
 
 import anywidget
 
+from lenet_helpers.language import SpeakingWidget
+
 HERE = Path(__file__).parent
 
 
 def read_script(name):
-    """Return the JavaScript module ``name`` with the shared helpers of ``common.js`` in front of it.
+    """Return the JavaScript module ``name`` with ``language.js`` and the shared helpers of ``common.js`` before it.
 
     A widget's module is sent to the page as one text, so it cannot import a neighbouring file.
     """
-    return (HERE / "common.js").read_text(encoding="utf-8") + (HERE / name).read_text(encoding="utf-8")
+    paths = (HERE.parent / "language.js", HERE / "common.js", HERE / name)
+    return "".join(path.read_text(encoding="utf-8") for path in paths)
 
 
 def read_style(name):
@@ -29,7 +32,7 @@ def to_png(figure):
     return buffer.getvalue()
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(SpeakingWidget, anywidget.AnyWidget):
     """A widget whose cell also stores a picture, which GitHub and untrusted notebooks show.
 
     A subclass sets ``_esm`` and ``_css`` by ``read_script`` and ``read_style``, and defines ``figure()`` and

@@ -1,4 +1,4 @@
-"""Put images side by side, step by step: a sweater, a coat, noise, and what changes between them."""
+"""Put images side by side, step by step: a pullover, a coat, noise, and what changes between them."""
 
 import numpy as np
 import torch

@@ -15,7 +15,7 @@ const confusionTable = (classes, cell) => {
   const head = element(
     "tr",
     {},
-    element("th", { scope: "col" }, "true ↓ predicted →"),
+    element("th", { scope: "col" }, _("true ↓ predicted →")),
     ...classes.map((name) => element("th", { scope: "col" }, name)),
   );
   const rows = classes.map((name, row) =>

@@ -3,12 +3,21 @@
 const LEFT = 124; // the panels' names and the numbers at their axes
 const COLUMN = 60; // one layer
 const PANELS = [
-  { key: "shape", label: ["activations"], top: 14, height: 130 },
-  { key: "spread", label: ["spread", "between", "images"], top: 172, height: 106 },
-  { key: "gradient", label: ["gradient", "RMS of the", "weights"], top: 306, height: 106 },
+  { key: "shape", top: 14, height: 130 },
+  { key: "spread", top: 172, height: 106 },
+  { key: "gradient", top: 306, height: 106 },
 ];
 const FOOT = 26;
-const LABELS = { activation: "activation", init: "init" };
+
+/** What stands at the left of each panel, one line of text a line. */
+const panelLabels = () => ({
+  shape: _("activations"),
+  spread: _("spread\nbetween\nimages"),
+  gradient: _("gradient\nRMS of the\nweights"),
+});
+
+/** The name of a layer, which the kernel calls "hidden 1" or "scores". */
+const layerName = (name) => (name === "scores" ? _("scores") : _("hidden {number}", { number: name.split(" ")[1] }));
 
 /** Create an SVG element with attributes and children. */
 const svg = (tag, attributes = {}, ...children) => {
@@ -34,6 +43,7 @@ const decades = (values) => {
 
 export default {
   render({ model, el }) {
+    speak(model, el);
     const centre = (index) => LEFT + COLUMN * (index + 0.5);
 
     /** A horizontal line with its number at the left. */
@@ -62,7 +72,8 @@ export default {
             height: height / counts.length,
           });
         });
-        bars.push(svg("title", {}, `${name}: mean ${brief(mean)}, standard deviation ${brief(std)}`));
+        const places = { name: layerName(name), mean: brief(mean), std: brief(std) };
+        bars.push(svg("title", {}, _("{name}: mean {mean}, standard deviation {std}", places)));
         nodes.push(svg("g", { class: "shape" }, ...bars));
       });
       return nodes;
@@ -80,7 +91,7 @@ export default {
         const points = drawn.map((layer, index) => [centre(index), layer[key], layer.name]).filter(([, value]) => value > 0);
         const path = points.map(([x, value]) => `${x},${place(value).toFixed(1)}`).join(" ");
         const dots = points.map(([x, value, layer]) =>
-          svg("circle", { cx: x, cy: place(value), r: 4 }, svg("title", {}, `${layer}: ${brief(value)}`)));
+          svg("circle", { cx: x, cy: place(value), r: 4 }, svg("title", {}, `${layerName(layer)}: ${brief(value)}`)));
         nodes.push(svg("g", { class: name }, svg("polyline", { points: path }), ...dots));
       }
       return nodes;
@@ -92,25 +103,25 @@ export default {
       const last = PANELS.at(-1);
       const height = last.top + last.height + FOOT;
       const picture = svg("svg", { viewBox: `0 0 ${width + 4} ${height}`, width: width + 4, height, role: "img" });
-      picture.setAttribute("aria-label", `Activations, spread and gradients of ${layers.length} layers. ${model.get("told")}`);
+      picture.setAttribute("aria-label", _("Activations, spread and gradients of {count} layers. {told}", { count: layers.length, told: model.get("told") }));
       for (const panel of PANELS) {
-        panel.label.forEach((line, row) =>
+        panelLabels()[panel.key].split("\n").forEach((line, row) =>
           picture.append(svg("text", { x: 0, y: panel.top + panel.height / 2 + 15 * row - 8, class: "axis" }, line)));
         picture.append(...(panel.key === "shape"
           ? drawShapes(panel, layers, width)
           : drawSizes(panel, layers, before, width)));
       }
       layers.forEach(({ name }, index) =>
-        picture.append(svg("text", { x: centre(index), y: height - 6, "text-anchor": "middle" }, name)));
+        picture.append(svg("text", { x: centre(index), y: height - 6, "text-anchor": "middle" }, layerName(name))));
       return picture;
     };
 
     const fillTable = () => {
       const cells = (tag, texts) => texts.map((text) => element(tag, {}, text));
       const rows = model.get("layers").map(({ name, mean, std, spread, gradient }) =>
-        element("tr", {}, element("th", { scope: "row" }, name), ...cells("td", [mean, std, spread, gradient].map(brief))));
+        element("tr", {}, element("th", { scope: "row" }, layerName(name)), ...cells("td", [mean, std, spread, gradient].map(brief))));
       table.replaceChildren(
-        element("thead", {}, element("tr", {}, ...cells("th", ["layer", "mean", "std", "spread", "gradient RMS"]))),
+        element("thead", {}, element("tr", {}, ...cells("th", [_("layer"), _("mean"), _("std"), _("spread"), _("gradient RMS")]))),
         element("tbody", {}, ...rows));
     };
 
@@ -126,7 +137,8 @@ export default {
     const picture = element("div", { className: "picture" });
     const table = element("table", {});
     const status = element("div", { role: "status" });
-    const legend = element("div", { className: "legend" }, "● now   ", element("span", { className: "past" }, "● the settings before"));
+    const past = element("span", { className: "past" }, "● ", _("the settings before"));
+    const legend = element("div", { className: "legend" }, "● ", _("now"), "   ", past);
     slider.addEventListener("input", () => choose("depth", Number(slider.value)));
     for (const control of [...Object.values(selects), slider]) {
       control.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab would move to another cell
@@ -135,7 +147,7 @@ export default {
     /** Hand a choice to the kernel, which measures a new net. */
     const choose = (name, value) => {
       if (model.get(name) === value) return;
-      status.textContent = "Measuring … If nothing changes, run this cell again.";
+      status.textContent = _("Measuring … If nothing changes, run this cell again.");
       model.set(name, value);
       model.save_changes();
       showChoice();
@@ -157,8 +169,9 @@ export default {
     el.classList.add("lenet", "depth");
     el.replaceChildren(
       element("div", { className: "settings" },
-        ...Object.entries(selects).map(([name, select]) => element("label", {}, `${LABELS[name]} `, select)),
-        element("label", {}, "hidden layers ", slider, " ", number)),
+        element("label", {}, _("activation"), " ", selects.activation),
+        element("label", {}, _("init"), " ", selects.init),
+        element("label", {}, _("hidden layers"), " ", slider, " ", number)),
       status,
       element("div", { className: "row" }, element("figure", {}, picture, legend), table),
     );

@@ -6,6 +6,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
+from lenet_helpers.language import speaking
 from lenet_helpers.signals import ACTIVATIONS, INITS, make_dense_net, measure_signals, tell_ratio
 
 MAX_DEPTH = 10
@@ -81,11 +82,19 @@ class SignalLab(Explorer):
         with self.hold_sync():
             self.before = self.layers if change else []
             self.reach, self.layers = [low, high], rows
-            self.told = tell_ratio(rows[0]["gradient"], rows[-1]["gradient"])
+            self.told = self._tell_ratio()
+
+    def _tell_ratio(self):
+        return tell_ratio(self.layers[0]["gradient"], self.layers[-1]["gradient"])
+
+    def _title(self):
+        """Return the settings and what they lead to, in English."""
+        with speaking("en"):
+            return f"{self.activation}, {self.init}, {self.depth} hidden layers", self._tell_ratio()
 
     def figure(self):
         figure = Figure(figsize=(max(6, 0.8 * len(self.layers)), 6.2), layout="constrained")
-        figure.suptitle(f"{self.activation}, {self.init}, {self.depth} hidden layers\n{self.told}", fontsize=10)
+        figure.suptitle("\n".join(self._title()), fontsize=10)
         shapes, spreads, gradients = figure.subplots(3, 1, sharex=True)
         places = range(len(self.layers))
         edges = np.linspace(*self.reach, BINS + 1)
@@ -108,7 +117,7 @@ class SignalLab(Explorer):
         return figure
 
     def summary(self):
-        return f"SignalLab: {self.activation}, {self.init}, {self.depth} hidden layers. {self.told}"
+        return f"SignalLab: {'. '.join(self._title())}"
 
 
 def find_reach(arrays):

@@ -14,8 +14,19 @@ const figureOf = (pixels, text) => {
   return element("figure", {}, canvas, element("figcaption", {}, text));
 };
 
+/** What a cell of the matrix holds, and which of its images are shown. */
+const tellCell = (places) => {
+  const { count, shown } = places;
+  if (!count) return _("True {actual}, predicted {predicted}: 0 images.", places);
+  if (count === 1) return _("True {actual}, predicted {predicted}: 1 image, the most confident first.", places);
+  return shown < count
+    ? _("True {actual}, predicted {predicted}: {count} images, the {shown} most confident of them here.", places)
+    : _("True {actual}, predicted {predicted}: {count} images, the most confident first.", places);
+};
+
 export default {
   render({ model, el }) {
+    speak(model, el);
     el.classList.add("lenet", "lenet-errors");
     if (model.get("message")) {
       el.append(element("p", { role: "alert", className: "wrong" }, model.get("message")));
@@ -40,7 +51,11 @@ export default {
       show: showCounts,
     } = confusionTable(classes, (row, column) => {
       const node = element("button", { type: "button", onclick: () => select(row, column) });
-      node.ariaLabel = `true ${classes[row]}, predicted ${classes[column]}: ${counts[row][column]} images`;
+      node.ariaLabel = _("true {actual}, predicted {predicted}: {count} images", {
+        actual: classes[row],
+        predicted: classes[column],
+        count: counts[row][column],
+      });
       node.addEventListener("keydown", (event) => {
         if (["Enter", " "].includes(event.key)) event.stopPropagation();
         const step = ARROWS[event.key];
@@ -57,9 +72,13 @@ export default {
     const summary = element(
       "p",
       {},
-      `${right.toLocaleString("en")} of ${total.toLocaleString("en")} images are on the diagonal: accuracy ${written(right / total, 4)}.`,
+      _("{right} of {total} images are on the diagonal: accuracy {accuracy}.", {
+        right: right.toLocaleString("en"),
+        total: total.toLocaleString("en"),
+        accuracy: written(right / total, 4),
+      }),
     );
-    const status = element("p", { role: "status", "aria-live": "polite" }, "Choose a cell to see its images.");
+    const status = element("p", { role: "status", "aria-live": "polite" }, _("Choose a cell to see its images."));
     const gallery = element("div", { className: "gallery" });
     el.append(
       summary,
@@ -77,8 +96,8 @@ export default {
       const cell = actual * classes.length + predicted;
       const shown = starts[cell + 1] - starts[cell];
       const count = counts[actual][predicted];
-      const most = shown < count ? `, the ${shown} most confident of them here` : ", the most confident first";
-      status.textContent = `True ${classes[actual]}, predicted ${classes[predicted]}: ${count} ${count === 1 ? "image" : "images"}${count ? most : ""}.`;
+      const places = { actual: classes[actual], predicted: classes[predicted], count, shown };
+      status.textContent = tellCell(places);
       const positions = Array.from({ length: shown }, (_, i) => starts[cell] + i);
       gallery.replaceChildren(
         ...positions.map((i) =>

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from lenet_helpers.explorers.base import Explorer
 from lenet_helpers.explorers.images import SIZE
 from lenet_helpers.explorers.net import check_classes, copy_net, find_nan, join_scripts, join_styles, synced_bytes
+from lenet_helpers.language import speaking
 
 
 def score_images(net, data_iter):
@@ -54,7 +55,7 @@ class ErrorBrowser(Explorer):
     predicted = traitlets.Int(-1).tag(sync=True)
 
     def __init__(self, net, data_iter, classes=None, limit=100):
-        net = copy_net(net)
+        self._net = net = copy_net(net)
         message = find_nan(net)
         if message:
             super().__init__(message=message)
@@ -107,7 +108,8 @@ class ErrorBrowser(Explorer):
     def figure(self):
         figure = Figure((10, 4.6), layout="constrained")
         if self.message:
-            figure.text(0.02, 0.5, self.message, wrap=True)
+            with speaking("en"):
+                figure.text(0.02, 0.5, find_nan(self._net), wrap=True)
             return figure
         left, right = figure.subfigures(1, 2)
         draw_confusions(left.subplots(), np.array(self.counts), self.classes)

@@ -12,15 +12,18 @@ const decodeFile = async (file) => {
     await new Promise((resolve, reject) => {
       image.onload = resolve;
       image.onerror = () =>
-        reject(new Error(`${file.name} is no picture that can be read. Take a PNG, JPEG, GIF, BMP or WebP file.`));
+        reject(
+          new Error(_("{name} is no picture that can be read. Take a PNG, JPEG, GIF, BMP or WebP file.", { name: file.name })),
+        );
       image.src = url;
     });
     const { naturalWidth: width, naturalHeight: height } = image;
-    if (!width || !height) throw new Error(`${file.name} has no size in pixels. Take a PNG or JPEG file.`);
+    if (!width || !height) throw new Error(_("{name} has no size in pixels. Take a PNG or JPEG file.", { name: file.name }));
     if (width * height > MAX_PIXELS) {
       const size = [width, height].map((n) => n.toLocaleString("en")).join(" × ");
+      const most = MAX_PIXELS.toLocaleString("en");
       throw new Error(
-        `${file.name} has ${size} pixels; at most ${MAX_PIXELS / 1e6} million are read. Make it smaller.`,
+        _("{name} has {size} pixels; at most {most} are read. Make it smaller.", { name: file.name, size, most }),
       );
     }
     const scale = Math.min(1, LONG_SIDE / Math.max(width, height));
@@ -116,18 +119,18 @@ const fit = ({ width, height, data }) => {
 const prepareImage = (original) => {
   let pixels = toGray(original);
   const steps = [
-    [`original, ${original.original}`, original],
-    ["gray", pixels],
+    [_("original, {size}", { size: original.original }), original],
+    [_("gray"), pixels],
   ];
   if (borderMean(pixels) > 0.5) {
     pixels = { ...pixels, data: pixels.data.map((value) => 1 - value) };
-    steps.push(["inverted: the ground is bright", pixels]);
+    steps.push([_("inverted: the ground is bright"), pixels]);
   }
   if (pixels.width !== SIZE || pixels.height !== SIZE) {
     pixels = crop(stretch(pixels));
-    steps.push(["contrast stretched, cropped", pixels]);
+    steps.push([_("contrast stretched, cropped"), pixels]);
     pixels = fit(pixels);
-    steps.push([`resized and centred, ${SIZE} × ${SIZE}`, pixels]);
+    steps.push([_("resized and centred, {size} × {size}", { size: SIZE }), pixels]);
   }
   return { image: Float32Array.from(pixels.data, (value) => Math.max(0, Math.min(1, value))), steps };
 };

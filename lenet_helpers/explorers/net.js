@@ -3,6 +3,15 @@
 
 const STATE = ["index", "picture", "caption", "scale", "layer", "unit", "row", "column", "feature"];
 
+/** The caption of the shown image; those that the explorer itself gives are English, and are translated here. */
+const tellCaption = ({ view, labels, classes }) => {
+  const places = { index: view.index, name: classes[labels[view.index]] };
+  if (view.caption === imageName(places)) {
+    return labels.length ? _("image {index}: {name}", places) : _("image {index}", places);
+  }
+  return pictureNames()[view.caption] ?? view.caption;
+};
+
 /** Keep what is opened inside the net: another layer may have fewer units, rows or features. */
 const fitView = ({ layers, view }) => {
   const layer = layers[view.layer];
@@ -19,6 +28,7 @@ const fitView = ({ layers, view }) => {
 
 export default {
   render({ model, el }) {
+    speak(model, el);
     el.classList.add("lenet", "lenet-net");
     if (model.get("message")) {
       el.append(element("p", { role: "alert", className: "wrong" }, model.get("message")));
@@ -59,7 +69,7 @@ export default {
       timer = setTimeout(sync, 80);
     };
 
-    const caption = element("p", { role: "status", "aria-live": "polite", "aria-label": "shown image" });
+    const caption = element("p", { role: "status", "aria-live": "polite", "aria-label": _("shown image") });
     const why = button("", () =>
       app.update({
         layer: app.layers.length - 1,
@@ -86,8 +96,12 @@ export default {
       }
       const largest = Math.max(...app.probabilities);
       const winner = app.classes[app.probabilities.indexOf(largest)];
-      caption.textContent = `${app.view.caption} → the net says ${winner} (probability ${written(largest, 2)})`;
-      why.textContent = `Why ${winner}?`;
+      caption.textContent = _("{caption} → the net says {winner} (probability {probability})", {
+        caption: tellCaption(app),
+        winner,
+        probability: written(largest, 2),
+      });
+      why.textContent = _("Why {winner}?", { winner });
       sources.draw();
       current.draw();
     };

@@ -18,13 +18,10 @@ from torch import nn
 from lenet_helpers.data import CLASSES
 from lenet_helpers.explorers.base import HERE, Explorer, read_script, read_style
 from lenet_helpers.explorers.images import SIZE, prepare_image
+from lenet_helpers.language import _, speaking
 
 MAX_IMAGES = 1000
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#d55e00", "white", "#0072b2"])  # as in the page
-SUPPORTED = (
-    "Conv2d (groups=1, zero padding), Linear, Sigmoid, ReLU, Tanh, AvgPool2d and MaxPool2d (no padding, "
-    "ceil_mode=False), BatchNorm2d, Dropout, Flatten, Identity, and a first layer that reshapes to (-1, 1, 28, 28)"
-)
 ACTIVATIONS = {nn.Sigmoid: "sigmoid", nn.ReLU: "relu", nn.Tanh: "tanh"}
 SCRIPTS = (
     *("images.js", "forward.js", "net_drawing.js", "net_overview.js", "net_convolution.js"),
@@ -33,6 +30,7 @@ SCRIPTS = (
 STATE = (
     *("layers", "weights", "classes", "images", "labels", "predictions", "message"),
     *("picture", "caption", "index", "scale", "layer", "unit", "row", "column", "feature"),
+    *("language", "texts"),
 )
 
 
@@ -85,14 +83,8 @@ class NetExplorer(Explorer):
         labels = [] if labels is None else [int(label) for label in labels]
         if labels and len(labels) != len(images):
             raise ValueError(f"there are {len(images)} images but {len(labels)} labels; give one per image, or none")
-        message = find_nan(self.net)
-        layers, weights, predictions = [], np.zeros(0, np.float32), []
-        if not message:
-            try:
-                layers, weights = describe_net(self.net)
-                predictions = predict(self.net, images).argmax(1).tolist()
-            except ValueError as error:
-                message = str(error)
+        message, layers, weights = inspect_net(self.net)
+        predictions = [] if message else predict(self.net, images).argmax(1).tolist()
         units = layers[-1]["shape"][0] if layers else len(CLASSES)
         classes = check_classes(classes, units)
         if labels and not 0 <= min(labels) <= max(labels) < units:
@@ -115,7 +107,7 @@ class NetExplorer(Explorer):
         if isinstance(image, torch.Tensor) and image.numel() == SIZE * SIZE:
             X = check_images(image.reshape(1, 1, SIZE, SIZE))[0]
         else:
-            X, _ = prepare_image(image)
+            X = prepare_image(image)[0]
         self._show(X, -1, caption)
 
     def _show(self, X, index, caption):
@@ -157,13 +149,16 @@ class NetExplorer(Explorer):
         if self.index >= images:
             state["index"] = -1
         state = {k: {"bytes": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in state.items()}
+        with speaking(self.language):
+            title = _("My net: {classes}").format(classes=", ".join(self.classes))
         page = (HERE / "saved.html").read_text("utf-8")
         script = str(self._esm).replace("export default", "const explorer =", 1)
         for mark, text in (
+            ("/*LANGUAGE*/", self.language),
             ("/*STYLE*/", str(self._css)),
             ("/*SCRIPT*/", script),
             ("/*STATE*/", json.dumps(state, allow_nan=False).replace("<", "\\u003c")),
-            ("<!--TITLE-->", html.escape(f"My net: {', '.join(self.classes)}")),
+            ("<!--TITLE-->", html.escape(title)),
         ):
             page = page.replace(mark, text, 1)
         Path(path).write_text(page, encoding="utf-8")
@@ -176,7 +171,8 @@ class NetExplorer(Explorer):
     def figure(self):
         if self.message:
             figure = Figure((8, 1))
-            figure.text(0.02, 0.5, self.message, wrap=True, va="center")
+            with speaking("en"):
+                figure.text(0.02, 0.5, inspect_net(self.net)[0], wrap=True, va="center")
             return figure
         return draw_overview(self.layers, self.activations(), self.classes, self.caption)
 
@@ -221,22 +217,43 @@ def copy_net(net):
     return copy.deepcopy(net).cpu().float().eval()
 
 
+def inspect_net(net):
+    """Return ``(message, layers, weights)``: why the net cannot be shown, or an empty text and what describes it."""
+    message = find_nan(net)
+    if not message:
+        try:
+            return "", *describe_net(net)
+        except ValueError as error:
+            message = str(error)
+    return message, [], np.zeros(0, np.float32)
+
+
 def find_nan(net):
     """Return a message that names the first layer with NaN or infinite weights; an empty text if there is none."""
     for path, layer in net.named_modules():
         tensors = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
         if not all(tensor.isfinite().all() for tensor in tensors):
-            return (
-                f"layer {path} ({type(layer).__name__}) has weights that are NaN or infinite: "
+            text = _(
+                "layer {layer} has weights that are NaN or infinite: "
                 "the training has diverged. Train again with a smaller learning rate."
             )
+            return text.format(layer=f"{path} ({type(layer).__name__})")
     return ""
+
+
+def tell_supported():
+    """Say which layers the explorer shows."""
+    return _(
+        "Conv2d (groups=1, zero padding), Linear, Sigmoid, ReLU, Tanh, AvgPool2d and MaxPool2d (no padding, "
+        "ceil_mode=False), BatchNorm2d, Dropout, Flatten, Identity, and a first layer that reshapes to (-1, 1, 28, 28)"
+    )
 
 
 def flat_layers(net, path="net"):
     """Yield ``(name, layer)`` for every layer of an ``nn.Sequential``, those of nested ones included."""
     if not isinstance(net, nn.Sequential):
-        raise ValueError(f"{path} is a {type(net).__name__}; the explorer shows an nn.Sequential of {SUPPORTED}")
+        text = _("{path} is a {kind}; the explorer shows an nn.Sequential of {supported}")
+        raise ValueError(text.format(path=path, kind=type(net).__name__, supported=tell_supported()))
     for i, layer in enumerate(net):
         name = f"{path}[{i}]"
         if isinstance(layer, nn.Sequential):
@@ -262,8 +279,9 @@ def run_layers(net, X):
             try:
                 X = layer(X)
             except (RuntimeError, ValueError) as error:
-                name = f"{name} ({type(layer).__name__})"
-                raise ValueError(f"{name} does not fit its input of shape {tuple(X.shape)}: {error}") from error
+                text = _("{layer} does not fit its input of shape {shape}: {error}")
+                told = text.format(layer=f"{name} ({type(layer).__name__})", shape=tuple(X.shape), error=error)
+                raise ValueError(told) from error
             outputs.append(X[0])
     return outputs
 
@@ -289,11 +307,13 @@ def describe_net(net):
     outputs = run_layers(net, X)
     for (name, layer), entry, before, after in zip(steps, known, outputs, outputs[1:], strict=False):
         if entry["kind"] == "linear" and before.dim() != 1:
-            raise ValueError(f"{name} (Linear) reads maps of shape {tuple(before.shape)}; put nn.Flatten() before it")
+            text = _("{layer} reads maps of shape {shape}; put nn.Flatten() before it")
+            raise ValueError(text.format(layer=f"{name} (Linear)", shape=tuple(before.shape)))
         layers.append({**entry, "name": type(layer).__name__, "shape": list(after.shape)})
     if layers[-1]["kind"] != "linear":
-        last = f"{steps[-1][0]} ({type(steps[-1][1]).__name__})" if steps else "net, which is empty"
-        raise ValueError(f"the last layer must be a Linear with one output per class; here it is {last}")
+        last = f"{steps[-1][0]} ({type(steps[-1][1]).__name__})" if steps else _("net, which is empty")
+        text = _("the last layer must be a Linear with one output per class; here it is {last}")
+        raise ValueError(text.format(last=last))
     return layers, numbers.concatenated()
 
 
@@ -355,7 +375,8 @@ def describe_layer(name, layer, numbers):
         return {"kind": "linear", "weight": numbers.add(layer.weight), "bias": numbers.add(layer.bias)}
     if kind in (nn.Dropout, nn.Dropout2d, nn.Identity):
         return {"kind": "same"}
-    raise ValueError(f"{name} ({layer}) is not known to the explorer; it shows {SUPPORTED}")
+    text = _("{layer} is not known to the explorer; it shows {supported}")
+    raise ValueError(text.format(layer=f"{name} ({layer})", supported=tell_supported()))
 
 
 def tile(maps, across):

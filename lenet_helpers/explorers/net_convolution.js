@@ -21,29 +21,29 @@ const pooledPosition = (layer, row, column) => {
 
 const createConvolution = (app) => {
   const { canvas, draw, position } = drawing(
-    "Input maps, kernels, their products, the sum and what follows. Arrow keys move the window, Page Up and Page Down change the map, Escape goes back.",
+    _("Input maps, kernels, their products, the sum and what follows. Arrow keys move the window, Page Up and Page Down change the map, Escape goes back."),
   );
-  const status = element("p", { role: "status", "aria-live": "polite", "aria-label": "details" });
+  const status = element("p", { role: "status", "aria-live": "polite", "aria-label": _("details") });
   const block = element("p", { className: "block" });
   const field = element("p", { className: "field" });
-  const reading = element("p", { className: "reading" }, "Point at a kernel to read its weights.");
+  const reading = element("p", { className: "reading" }, _("Point at a kernel to read its weights."));
   const products = element("div", { className: "products" });
   const fields = Object.fromEntries(
-    ["map", "row", "column"].map((name) => [
+    Object.entries({ map: _("map"), row: _("row"), column: _("column") }).map(([name, label]) => [
       name,
-      numberField(name, (value) => app.update({ [name === "map" ? "unit" : name]: value })),
+      numberField(label, (value) => app.update({ [name === "map" ? "unit" : name]: value })),
     ]),
   );
   const title = element("strong");
   let timer;
-  const play = button("Play", () => (timer ? pause() : start()));
+  const play = button(_("Play"), () => (timer ? pause() : start()));
   const node = element(
     "div",
     {},
     element(
       "div",
       { className: "row" },
-      button("← Overview", () => app.update({ layer: -1 })),
+      button(_("← Overview"), () => app.update({ layer: -1 })),
       title,
       ...Object.values(fields).map((f) => f.label),
       play,
@@ -57,7 +57,7 @@ const createConvolution = (app) => {
   );
 
   const start = () => {
-    play.textContent = "Pause";
+    play.textContent = _("Pause");
     timer = setInterval(() => {
       const [, height, width] = app.layers[app.view.layer].shape;
       const next = (app.view.row * width + app.view.column + 1) % (height * width);
@@ -67,7 +67,7 @@ const createConvolution = (app) => {
   const pause = () => {
     clearInterval(timer);
     timer = undefined;
-    play.textContent = "Play";
+    play.textContent = _("Play");
   };
 
   let panels;
@@ -167,12 +167,15 @@ const createConvolution = (app) => {
     draw(...size, drawStill);
     still = element("canvas", { width: canvas.width, height: canvas.height });
     still.getContext("2d").drawImage(canvas, 0, 0);
-    title.textContent = `Step ${step}, ${layer.name}: map ${unit} of 0–${layer.shape[0] - 1}`;
+    const last = layer.shape[0] - 1;
+    title.textContent = _("Step {step}, {name}: map {unit} of 0–{last}", { step, name: layer.name, unit, last });
     fields.map.set(unit, layer.shape[0] - 1);
     products.replaceChildren(
-      ...partial.map((_, i) =>
-        element("figure", {}, element("figcaption", {}, `input map ${i}: window × kernel`), element("pre")),
-      ),
+      ...panels
+        .filter(({ kind }) => kind === "input")
+        .map(({ map }) =>
+          element("figure", {}, element("figcaption", {}, _("input map {map}: window × kernel", { map })), element("pre")),
+        ),
     );
   };
 
@@ -180,9 +183,9 @@ const createConvolution = (app) => {
     const { layers, weights } = app;
     const { layer: step, unit } = app.view;
     const [input, kernel, sums] = panels;
-    context.fillText("input maps", input.x, 12);
-    context.fillText("kernels", kernel.x, 12);
-    context.fillText("sums", sums.x, 12);
+    context.fillText(_("input maps"), input.x, 12);
+    context.fillText(_("kernels"), kernel.x, 12);
+    context.fillText(_("sums"), sums.x, 12);
     const result = panels.find((panel) => panel.kind === "result");
     for (const panel of panels) {
       const middle = panel.y + panel.side / 2;
@@ -199,11 +202,11 @@ const createConvolution = (app) => {
       if (panel.kind === "kernel") context.fillText("∗", panel.x - 16, middle + 4);
       if (panel.kind === "result")
         context.fillText(
-          panel.step === step ? `sum + bias = ${layers[step].name}` : layers[panel.step].name,
+          panel.step === step ? _("sum + bias = {name}", { name: layers[step].name }) : layers[panel.step].name,
           panel.x,
           12,
         );
-      if (panel.kind === "image") context.fillText("receptive field in the image", panel.x, panel.y - 8);
+      if (panel.kind === "image") context.fillText(_("receptive field in the image"), panel.x, panel.y - 8);
       if (panel.kind !== "partial") continue;
       context.fillText("=", panel.x - 16, middle + 4);
       context.beginPath();
@@ -211,7 +214,8 @@ const createConvolution = (app) => {
       context.lineTo(result.x, result.y + result.side / 2);
       context.stroke();
     }
-    context.fillText(`+ bias ${written(biasOf(layers[step], weights, unit))}`, result.x, result.y + result.side + 14);
+    const bias = _("+ bias {bias}", { bias: written(biasOf(layers[step], weights, unit)) });
+    context.fillText(bias, result.x, result.y + result.side + 14);
   };
 
   const cell = (context, panel, row, column, rows = 1, columns = 1, dashed = false) => {
@@ -260,9 +264,14 @@ const createConvolution = (app) => {
       const layer = layers[s];
       if (layer.kind === "pool") {
         const position = pooledPosition(layer, row, column);
-        if (!position) return `${layer.name}: no window reaches this pixel`;
+        if (!position) return _("{name}: no window reaches this pixel", { name: layer.name });
         const values = poolWindow(layer, tensors[s - 1], unit, ...position).map((value) => written(value));
-        return `${layer.name} at row ${position[0]}, column ${position[1]}: ${layer.function}(${values.join(", ")}) = ${written(at(s, ...position))}`;
+        return _("{name} at row {row}, column {column}: {text}", {
+          name: layer.name,
+          row: position[0],
+          column: position[1],
+          text: `${layer.function}(${values.join(", ")}) = ${written(at(s, ...position))}`,
+        });
       }
       const [before, after] = [at(s - 1, row, column), at(s, row, column)];
       if (layer.kind === "activation")
@@ -281,12 +290,18 @@ const createConvolution = (app) => {
     const bias = biasOf(layer, weights, unit);
     const value = sums.reduce((a, b) => a + b, bias);
     const terms = sums.map(bracketed).join(" + ");
-    status.textContent = `Σ window × kernel + bias at row ${row}, column ${column}: ${terms} + bias ${bracketed(bias)} = ${written(value)}`;
+    status.textContent = _("Σ window × kernel + bias at row {row}, column {column}: {terms} + bias {bias} = {value}", {
+      ...{ row, column, terms },
+      bias: bracketed(bias),
+      value: written(value),
+    });
     status.dataset.value = value;
     block.textContent = writeBlock().join(" → ");
-    field.textContent = `Sees of the image: ${fieldsOf()
-      .map(({ name, area }) => `${name} rows ${area.top}–${area.bottom}, columns ${area.left}–${area.right}`)
-      .join("; ")} (dashed: after the pooling).`;
+    const areas = fieldsOf().map(({ name, area }) =>
+      _("{name} rows {top}–{bottom}, columns {left}–{right}", { name, ...area }),
+    );
+    const between = _("; ");
+    field.textContent = _("Sees of the image: {areas} (dashed: after the pooling).", { areas: areas.join(between) });
     [...products.querySelectorAll("pre")].forEach((pre, i) => {
       const lines = windowProducts(layer, weights, tensors[step - 1], unit, i, row, column).map((cells) =>
         cells.map(([x, w]) => `${written(x, 2)}×${bracketed(w)}`.padStart(14)).join(" +"),
@@ -310,7 +325,9 @@ const createConvolution = (app) => {
       Math.floor(((x - panel.x) / panel.side) * panel.columns),
     ];
     if (panel.kind === "kernel") {
-      reading.textContent = `Kernel ${panel.map}, row ${at[0]}, column ${at[1]}: weight ${written(panel.values[at[0] * panel.columns + at[1]], 4)}`;
+      const weight = written(panel.values[at[0] * panel.columns + at[1]], 4);
+      const places = { map: panel.map, row: at[0], column: at[1], weight };
+      reading.textContent = _("Kernel {map}, row {row}, column {column}: weight {weight}", places);
     } else if (panel.kind === "input") {
       move(
         ...at.map((n, axis) =>

@@ -2,20 +2,20 @@
 
 const createDense = (app) => {
   const { canvas, draw, position } = drawing(
-    "Features, and what each adds to the unit. Arrow keys move from feature to feature, Escape goes back.",
+    _("Features, and what each adds to the unit. Arrow keys move from feature to feature, Escape goes back."),
   );
-  const status = element("p", { role: "status", "aria-live": "polite", "aria-label": "details" });
+  const status = element("p", { role: "status", "aria-live": "polite", "aria-label": _("details") });
   const sum = element("p", { className: "sum" });
   const title = element("strong");
-  const unitField = numberField("unit", (unit) => app.update({ unit }));
-  const featureField = numberField("feature", (feature) => app.update({ feature }));
+  const unitField = numberField(_("unit"), (unit) => app.update({ unit }));
+  const featureField = numberField(_("feature"), (feature) => app.update({ feature }));
   const pushes = element("div", { className: "pushes" });
   const table = element("table");
   const formula = element("p", { className: "formula" });
   const softmaxPart = element(
     "section",
-    { ariaLabel: "softmax" },
-    element("h4", {}, "Softmax: from logits to probabilities"),
+    { ariaLabel: _("softmax") },
+    element("h4", {}, _("Softmax: from logits to probabilities")),
     table,
     formula,
   );
@@ -25,7 +25,7 @@ const createDense = (app) => {
     element(
       "div",
       { className: "row" },
-      button("← Overview", () => app.update({ layer: -1 })),
+      button(_("← Overview"), () => app.update({ layer: -1 })),
       title,
       unitField.label,
       featureField.label,
@@ -84,8 +84,8 @@ const createDense = (app) => {
   const drawAll = (context, { values, products }) => {
     const { layers, tensors, view } = app;
     const [valuesX, productsX, imageX] = lefts();
-    context.fillText("features x", valuesX, 12);
-    context.fillText("x × weight: blue raises, orange lowers", productsX, 12);
+    context.fillText(_("features x"), valuesX, 12);
+    context.fillText(_("x × weight: blue raises, orange lowers"), productsX, 12);
     for (const [left, list] of [
       [valuesX, values],
       [productsX, products],
@@ -103,7 +103,7 @@ const createDense = (app) => {
     const { row, column } = traceFeature(app, view.feature, view.layer - 1);
     const area = receptiveField(layers, view.layer - 2, row, column);
     context.fillStyle = getComputedStyle(canvas).color;
-    context.fillText(`image: what feature ${view.feature} sees`, imageX, 12);
+    context.fillText(_("image: what feature {feature} sees", { feature: view.feature }), imageX, 12);
     context.drawImage(paint(tensors[0].data, SIZE, SIZE, { table: GRAY, low: 0, high: 1 }), imageX, 20, 196, 196);
     context.strokeRect(imageX, 20, 196, 196);
     frame(
@@ -121,7 +121,7 @@ const createDense = (app) => {
   };
 
   const unitName = () =>
-    app.view.layer === app.layers.length - 1 ? app.classes[app.view.unit] : `unit ${app.view.unit}`;
+    app.view.layer === app.layers.length - 1 ? app.classes[app.view.unit] : _("unit {unit}", { unit: app.view.unit });
 
   /** The five features that push the unit most, in one direction. */
   const pushList = (heading, order, { values, row, products }) =>
@@ -136,8 +136,12 @@ const createDense = (app) => {
           element(
             "li",
             {},
-            button(`feature ${i}: ${written(values[i])} × ${bracketed(row[i])} = ${written(products[i])}`, () =>
-              app.update({ feature: i }),
+            button(
+              _("feature {feature}: {product}", {
+                feature: i,
+                product: `${written(values[i])} × ${bracketed(row[i])} = ${written(products[i])}`,
+              }),
+              () => app.update({ feature: i }),
             ),
           ),
         ),
@@ -152,15 +156,25 @@ const createDense = (app) => {
     const flatten = layers[view.layer - 1].kind === "flatten";
     const trace = flatten
       ? traceFeature(app, view.feature, view.layer - 1).text
-      : `feature ${view.feature} = unit ${view.feature} of ${layers[view.layer - 1].name}`;
+      : _("feature {feature} = unit {feature} of {layer}", {
+          feature: view.feature,
+          layer: layers[view.layer - 1].name,
+        });
     status.textContent = `${trace} · ${written(values[view.feature])} × ${bracketed(row[view.feature])} = ${written(products[view.feature])}`;
-    sum.textContent = `${unitName()}: ${products.length} products add up: ${written(up)} up, ${written(down)} down, + bias ${bracketed(bias)} = ${written(value)}`;
+    sum.textContent = _("{unit}: {count} products add up: {up} up, {down} down, + bias {bias} = {value}", {
+      unit: unitName(),
+      count: products.length,
+      up: written(up),
+      down: written(down),
+      bias: bracketed(bias),
+      value: written(value),
+    });
     sum.dataset.value = value;
     const order = products.map((_, i) => i).sort((a, b) => products[b] - products[a]);
     const [rising, falling] = [order.filter((i) => products[i] > 0), order.filter((i) => products[i] < 0).reverse()];
     pushes.replaceChildren(
-      pushList(`Push ${unitName()} up most`, rising.slice(0, 5), parts),
-      pushList(`Push ${unitName()} down most`, falling.slice(0, 5), parts),
+      pushList(_("Push {unit} up most", { unit: unitName() }), rising.slice(0, 5), parts),
+      pushList(_("Push {unit} down most", { unit: unitName() }), falling.slice(0, 5), parts),
     );
   };
 
@@ -191,7 +205,7 @@ const createDense = (app) => {
       element(
         "tr",
         {},
-        ...["class", "logit z", "exp(z)", "probability"].map((text) => element("th", { scope: "col" }, text)),
+        ...[_("class"), _("logit z"), "exp(z)", _("probability")].map((text) => element("th", { scope: "col" }, text)),
       ),
       ...rows,
     );
@@ -247,7 +261,8 @@ const createDense = (app) => {
       const { layers, tensors, view } = app;
       const parts = compute();
       plan = arrange();
-      title.textContent = `Step ${view.layer}, ${layers[view.layer].name}: ${unitName()}`;
+      const places = { step: view.layer, name: layers[view.layer].name, unit: unitName() };
+      title.textContent = _("Step {step}, {name}: {unit}", places);
       unitField.set(view.unit, layers[view.layer].shape[0] - 1);
       featureField.set(view.feature, parts.values.length - 1);
       draw(2 * (plan.width + 40) + (plan.flat ? 200 : 0), Math.max(plan.height, plan.flat ? 200 : 0) + 24, (context) =>

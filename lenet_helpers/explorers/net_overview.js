@@ -40,6 +40,9 @@ const incoming = ({ layers, weights, tensors }, step, unit) => {
   return Array.from(row, (weight, i) => [i, weight / largest]);
 };
 
+/** The name of a step: of the input, or the class of its layer. */
+const stepName = (layer) => (layer.kind === "image" ? _("image") : layer.name);
+
 /** Which map, row and column a feature of the flattened maps is. */
 const traceFeature = ({ layers, tensors }, feature, step) => {
   const maps = tensors[step - 1];
@@ -50,7 +53,10 @@ const traceFeature = ({ layers, tensors }, feature, step) => {
     feature % maps.width,
   ];
   const sum = `${map} × ${size} + ${row} × ${maps.width} + ${column}`;
-  const text = `feature ${feature} = ${sum}: map ${map}, row ${row}, column ${column} of ${layers[step - 1].name}`;
+  const text = _("feature {feature} = {sum}: map {map}, row {row}, column {column} of {layer}", {
+    ...{ feature, sum, map, row, column },
+    layer: stepName(layers[step - 1]),
+  });
   return { map, row, column, text };
 };
 
@@ -58,38 +64,54 @@ const describeUnit = (app, step, unit) => {
   const { layers, tensors, classes } = app;
   const layer = layers[step];
   const plane = planeOf(tensors[step], unit);
-  const head = `Step ${step}, ${layer.name}`;
+  const head = _("Step {step}, {name}", { step, name: stepName(layer) });
   if (layer.shape.length === 3) {
     const [low, high] = rangeOf(plane).map((value) => written(value, 4));
-    const reads =
-      layer.kind === "conv" ? ` · reads ${tensors[step - 1].channels} maps` : step ? ` · reads map ${unit}` : "";
-    const size = receptiveSize(layers, step);
-    const map = `map ${unit} of 0–${layer.shape[0] - 1} · ${layer.shape[1]} × ${layer.shape[2]}`;
-    return `${head}: ${map} · values ${low} … ${high}${reads} · each pixel sees ${size} of the image`;
+    const parts = [
+      _("map {unit} of 0–{last}", { unit, last: layer.shape[0] - 1 }),
+      `${layer.shape[1]} × ${layer.shape[2]}`,
+      _("values {low} … {high}", { low, high }),
+    ];
+    if (layer.kind === "conv") parts.push(_("reads {count} maps", { count: tensors[step - 1].channels }));
+    else if (step) parts.push(_("reads map {unit}", { unit }));
+    parts.push(_("each pixel sees {height} × {width} pixels of the image", receptiveSize(layers, step)));
+    return _("{head}: {text}", { head, text: parts.join(" · ") });
   }
   const value = written(plane[0], 4);
   if (step === layers.length - 1) {
-    const probability = written(app.probabilities[unit], 4);
-    const reads = tensors[step - 1].channels;
-    return `${head}: class ${classes[unit]} · logit ${value} · probability ${probability} · reads ${reads} units`;
+    const parts = [
+      _("class {name}", { name: classes[unit] }),
+      _("logit {value}", { value }),
+      _("probability {probability}", { probability: written(app.probabilities[unit], 4) }),
+      _("reads {count} units", { count: tensors[step - 1].channels }),
+    ];
+    return _("{head}: {text}", { head, text: parts.join(" · ") });
   }
-  if (layer.kind === "flatten") return `${head}: ${traceFeature(app, unit, step).text} · value ${value}`;
-  const reads = layer.kind === "linear" ? `${tensors[step - 1].data.length} values` : `unit ${unit}`;
-  return `${head}: unit ${unit} of 0–${layer.shape[0] - 1} · value ${value} · reads ${reads}`;
+  const told = _("value {value}", { value });
+  if (layer.kind === "flatten")
+    return _("{head}: {text}", { head, text: `${traceFeature(app, unit, step).text} · ${told}` });
+  const parts = [
+    _("unit {unit} of 0–{last}", { unit, last: layer.shape[0] - 1 }),
+    told,
+    layer.kind === "linear"
+      ? _("reads {count} values", { count: tensors[step - 1].data.length })
+      : _("reads unit {unit}", { unit }),
+  ];
+  return _("{head}: {text}", { head, text: parts.join(" · ") });
 };
 
-/** The size of the receptive field away from the border, as text. */
+/** The height and width of the receptive field away from the border. */
 const receptiveSize = (layers, step) => {
   const far = [{ ...layers[0], shape: [1, 1e6, 1e6] }, ...layers.slice(1)];
   const { top, bottom, left, right } = receptiveField(far, step, 1e4, 1e4);
-  return `${bottom - top + 1} × ${right - left + 1} pixels`;
+  return { height: bottom - top + 1, width: right - left + 1 };
 };
 
 const createOverview = (app) => {
   const { canvas, draw, position } = drawing(
-    "All steps of the net, from the image to the classes. Arrow keys move from unit to unit, Enter opens one.",
+    _("All steps of the net, from the image to the classes. Arrow keys move from unit to unit, Enter opens one."),
   );
-  const status = element("p", { role: "status", "aria-live": "polite", "aria-label": "details" });
+  const status = element("p", { role: "status", "aria-live": "polite", "aria-label": _("details") });
   const legend = element("canvas", { width: 100, height: 8, ariaHidden: "true" });
   const legendText = element("span");
   const node = element(
@@ -97,7 +119,7 @@ const createOverview = (app) => {
     {},
     element("div", { className: "scroll" }, canvas),
     status,
-    element("p", { className: "legend" }, "Colours: ", legend, " ", legendText),
+    element("p", { className: "legend" }, _("Colours:"), " ", legend, " ", legendText),
   );
   let columns;
   let width;
@@ -114,7 +136,7 @@ const createOverview = (app) => {
   const drawStep = (context, step) => {
     const { layers, tensors, classes, probabilities } = app;
     const { box, left, count } = columns[step];
-    context.fillText(layers[step].name, left, 11);
+    context.fillText(stepName(layers[step]), left, 11);
     context.fillText(layers[step].shape.join("×"), left, 25);
     const shared = app.view.scale === "map" && layers[step].shape.length === 3 ? null : scaleOf(step, 0);
     for (let unit = 0; unit < count; unit++) {
@@ -185,7 +207,10 @@ const createOverview = (app) => {
       100,
       8,
     );
-    legendText.textContent = `${written(scale.low, 3)} … ${written(scale.high, 3)}. Edges into a linear unit: blue raises it, orange lowers it.`;
+    legendText.textContent = _("{low} … {high}. Edges into a linear unit: blue raises it, orange lowers it.", {
+      low: written(scale.low, 3),
+      high: written(scale.high, 3),
+    });
     status.textContent = describeUnit(app, focus.step, focus.unit);
   };
 
@@ -212,7 +237,8 @@ const createOverview = (app) => {
     let layer = step;
     while (layer > 0 && !["conv", "linear"].includes(layers[layer].kind)) layer--;
     if (layer > 0) app.update({ layer, unit, row: 0, column: 0, feature: 0 });
-    else status.textContent = "This step computes nothing: open a convolution, a linear layer, or a step behind one.";
+    else
+      status.textContent = _("This step computes nothing: open a convolution, a linear layer, or a step behind one.");
   };
 
   canvas.addEventListener("pointermove", (event) => {

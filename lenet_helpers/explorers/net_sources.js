@@ -4,7 +4,7 @@
 const createPad = (onDraw) => {
   const pixel = 8;
   const { canvas, draw, position } = drawing(
-    "Pad of 28 by 28 pixels. Draw with the mouse; or move with the arrow keys and paint with Space.",
+    _("Pad of 28 by 28 pixels. Draw with the mouse; or move with the arrow keys and paint with Space."),
   );
   const ink = new Float32Array(SIZE * SIZE);
   let at = [14, 14];
@@ -54,7 +54,7 @@ const createPad = (onDraw) => {
     ink.fill(0);
     changed();
   };
-  return { node: element("div", { className: "pad" }, canvas, button("Clear the pad", clear)), clear };
+  return { node: element("div", { className: "pad" }, canvas, button(_("Clear the pad"), clear)), clear };
 };
 
 /** Pictures of the steps from an uploaded file to the net's input. */
@@ -81,13 +81,22 @@ const paintColours = ({ width, height, data }) => {
   return canvas;
 };
 
+/** The names of pictures that are no images of the data set, as the line above the views shows them. */
+const pictureNames = () => ({
+  noise: _("noise"),
+  "your drawing": _("your drawing"),
+  "your image": _("your image"),
+});
+
+/** What an image of the data set is called between the page and the kernel. */
+const imageName = ({ index, name }) => `image ${index}` + (name === undefined ? "" : `: ${name}`);
+
 const createSources = (app) => {
   const { images, labels, predictions, classes } = app;
   const count = images.length / (SIZE * SIZE);
   const imageAt = (index) => images.slice(index * SIZE * SIZE, (index + 1) * SIZE * SIZE);
   const choose = (index) => {
-    const caption = `image ${index}` + (labels.length ? `: ${classes[labels[index]]}` : "");
-    app.update({ index, picture: imageAt(index), caption });
+    app.update({ index, picture: imageAt(index), caption: imageName({ index, name: classes[labels[index]] }) });
   };
   /** The next image after the shown one for which `wanted` holds, from the start again at the end; -1 if there is none. */
   const next = (wanted) => {
@@ -100,13 +109,15 @@ const createSources = (app) => {
   const thumbnails = byClass.map(({ name, label, first }) => {
     const node = button("", () => choose(next((i) => labels[i] === label)));
     node.append(paint(imageAt(first), SIZE, SIZE, { table: GRAY, low: 0, high: 1 }), element("span", {}, name));
-    node.title = `next image of class ${name}`;
+    node.title = _("next image of class {name}", { name });
     return node;
   });
-  const error = button("Next error", () => choose(next((i) => labels[i] !== predictions[i])));
+  const error = button(_("Next error"), () => choose(next((i) => labels[i] !== predictions[i])));
   error.disabled = !labels.some((label, i) => label !== predictions[i]);
-  error.title = error.disabled ? "none of these images is misclassified" : "the next image that the net misclassifies";
-  const number = numberField(`image 0–${count - 1}`, choose);
+  error.title = error.disabled
+    ? _("none of these images is misclassified")
+    : _("the next image that the net misclassifies");
+  const number = numberField(_("image 0–{last}", { last: count - 1 }), choose);
   const message = element("p", { role: "alert" });
   const steps = element("div", { className: "row steps" });
   const pad = createPad((picture) => app.update({ index: -1, picture, caption: "your drawing" }));
@@ -128,7 +139,7 @@ const createSources = (app) => {
   const file = element("input", { type: "file", accept: "image/*" });
   file.addEventListener("change", () => file.files.length && upload(file.files[0]));
   file.addEventListener("keydown", (event) => event.stopPropagation());
-  const drawButton = button("Draw", () => {
+  const drawButton = button(_("Draw"), () => {
     pad.node.hidden = !pad.node.hidden;
     drawButton.ariaExpanded = String(!pad.node.hidden);
     if (!pad.node.hidden) pad.clear();
@@ -139,9 +150,9 @@ const createSources = (app) => {
     "select",
     {},
     ...[
-      ["map", "per map"],
-      ["layer", "per layer"],
-      ["all", "for all"],
+      ["map", _("per map")],
+      ["layer", _("per layer")],
+      ["all", _("for all")],
     ].map(([value, text]) => element("option", { value }, text)),
   );
   scale.addEventListener("change", () => app.update({ scale: scale.value }));
@@ -155,12 +166,12 @@ const createSources = (app) => {
       "div",
       { className: "row sources" },
       number.label,
-      button("Random", () => choose(Math.floor(Math.random() * count))),
+      button(_("Random"), () => choose(Math.floor(Math.random() * count))),
       error,
-      button("Noise", noise),
+      button(_("Noise"), noise),
       drawButton,
-      element("label", {}, "Upload a picture ", file),
-      element("label", {}, "Colour scale ", scale),
+      element("label", {}, _("Upload a picture"), " ", file),
+      element("label", {}, _("Colour scale"), " ", scale),
     ),
     message,
     steps,

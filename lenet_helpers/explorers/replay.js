@@ -44,6 +44,7 @@ const classBars = (label, classes) => {
 
 export default {
   render({ model, el }) {
+    speak(model, el);
     el.classList.add("lenet", "lenet-replay");
     const [classes, pictures, counts, probabilities, messages] = [
       "classes",
@@ -57,22 +58,22 @@ export default {
     const perEpoch = sizes.reduce((a, b) => a + b, 0);
 
     const slider = element("input", { type: "range", min: 1, max: counts.length, step: 1 });
-    slider.ariaLabel = "epoch";
-    const play = element("button", { type: "button" }, "Play");
+    slider.ariaLabel = _("epoch");
+    const play = element("button", { type: "button" }, _("Play"));
     const status = element("p", { role: "status", "aria-live": "polite" });
     const alarm = element("p", { role: "alert", className: "wrong" });
     const canvases = pictures.map(([name]) => element("canvas", { role: "img", ariaLabel: name }));
-    const image = element("canvas", { role: "img", ariaLabel: "the image" });
+    const image = element("canvas", { role: "img", ariaLabel: _("the image") });
     const { table, show: showCounts } = confusionTable(classes, () => element("span"));
-    const accuracy = classBars("accuracy per class", classes);
-    const probability = classBars("probabilities of the image", classes);
+    const accuracy = classBars(_("accuracy per class"), classes);
+    const probability = classBars(_("probabilities of the image"), classes);
     el.append(
-      element("div", { className: "row controls" }, element("label", {}, "epoch ", slider), play, status),
+      element("div", { className: "row controls" }, element("label", {}, _("epoch"), " ", slider), play, status),
       alarm,
       element(
         "div",
         { className: "pictures" },
-        element("figure", {}, element("figcaption", {}, "image"), image),
+        element("figure", {}, element("figcaption", {}, _("image")), image),
         ...pictures.map(([name], i) => element("figure", {}, element("figcaption", {}, name), canvases[i])),
       ),
       element("div", { className: "row" }, table, accuracy.node, probability.node),
@@ -85,8 +86,13 @@ export default {
       const total = now.flat().reduce((a, b) => a + b, 0);
       const right = now.reduce((sum, line, i) => sum + line[i], 0);
       slider.value = epoch;
-      slider.ariaValueText = `epoch ${epoch} of ${counts.length}`;
-      status.textContent = `After epoch ${epoch} of ${counts.length}: accuracy ${written(right / total, 4)} on ${total.toLocaleString("en")} images.`;
+      slider.ariaValueText = _("epoch {epoch} of {count}", { epoch, count: counts.length });
+      status.textContent = _("After epoch {epoch} of {count}: accuracy {accuracy} on {total} images.", {
+        epoch,
+        count: counts.length,
+        accuracy: written(right / total, 4),
+        total: total.toLocaleString("en"),
+      });
       alarm.textContent = messages[epoch - 1];
       let start = (epoch - 1) * perEpoch;
       pictures.forEach(([, shape], i) => {
@@ -118,11 +124,11 @@ export default {
     const pause = () => {
       clearInterval(timer);
       timer = undefined;
-      play.textContent = "Play";
+      play.textContent = _("Play");
     };
     play.addEventListener("click", () => {
       if (timer) return pause();
-      play.textContent = "Pause";
+      play.textContent = _("Pause");
       timer = setInterval(() => go((model.get("epoch") % counts.length) + 1), 700);
     });
     model.on("change:epoch", show);

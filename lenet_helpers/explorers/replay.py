@@ -22,6 +22,7 @@ from lenet_helpers.explorers.net import (
     show_maps,
     synced_bytes,
 )
+from lenet_helpers.language import _, speaking
 
 
 class EpochReplay(Explorer):
@@ -55,8 +56,8 @@ class EpochReplay(Explorer):
             raise ValueError("the net has no nn.Conv2d, so there are no kernels and no maps to replay")
         super().__init__(
             classes=check_classes(classes, len(epochs[0]["counts"])),
-            pictures=[[name, list(values.shape)] for name, values in epochs[0]["pictures"]],
-            values=np.concatenate([values.ravel() for epoch in epochs for _, values in epoch["pictures"]]).tobytes(),
+            pictures=[[tell_picture(*key), list(values.shape)] for key, values in epochs[0]["pictures"]],
+            values=np.concatenate([values.ravel() for epoch in epochs for key, values in epoch["pictures"]]).tobytes(),
             image=X.numpy().tobytes(),
             counts=[epoch["counts"] for epoch in epochs],
             probabilities=[epoch["probabilities"] for epoch in epochs],
@@ -82,8 +83,9 @@ class EpochReplay(Explorer):
         figure = Figure((11, 5), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[1.2, 1])
         pictures = self._values[self.epoch - 1]
-        for ax, (name, values) in zip(left.subplots(len(pictures), 1, squeeze=False)[:, 0], pictures, strict=True):
-            show_maps(ax, values, name, across=min(len(values), 16))
+        for ax, (key, values) in zip(left.subplots(len(pictures), 1, squeeze=False)[:, 0], pictures, strict=True):
+            with speaking("en"):
+                show_maps(ax, values, tell_picture(*key), across=min(len(values), 16))
         axes = right.subplots()
         draw_confusions(axes, np.array(self.counts[self.epoch - 1]), self.classes)
         axes.set_title(f"after epoch {self.epoch}: accuracy {self.accuracies[self.epoch - 1]:.3f}", fontsize=9)
@@ -99,15 +101,27 @@ def explore_epochs(net, snapshots, test_iter, image, classes=None):
     return EpochReplay(net, snapshots, test_iter, image, classes)
 
 
+def tell_picture(kind, convolution, after=""):
+    """Return the name of a row of kernels or maps: those of a convolution, counted from 1, ``after`` a layer."""
+    if kind == "kernels":
+        text = _("kernels of convolution {number}")
+    else:
+        text = _("maps of convolution {number} after {layer}") if after else _("maps of convolution {number}")
+    return text.format(number=convolution, layer=after)
+
+
 def replay_epoch(net, snapshot, batches, X, epoch):
-    """Return what is shown of one epoch: pictures as ``(name, array (maps, height, width))``, counts, probabilities."""
+    """Return what is shown of one epoch: pictures as ``(key, array (maps, height, width))``, counts, probabilities.
+
+    The key of a picture is what ``tell_picture`` takes.
+    """
     net = copy.deepcopy(net)
     try:
         net.load_state_dict(snapshot)
     except RuntimeError as error:
         raise ValueError(f"the weights after epoch {epoch} do not fit this net: {error}") from error
     message = find_nan(net)
-    layers = [layer for _, layer in flat_layers(net)]
+    layers = [layer for name, layer in flat_layers(net)]
     outputs = run_layers(net, X[None])
     layers, outputs = layers[len(layers) - len(outputs) + 1 :], outputs[1:]  # without a reshape, without the image
     pictures, convolutions = [], 0
@@ -116,14 +130,14 @@ def replay_epoch(net, snapshot, batches, X, epoch):
             continue
         convolutions += 1
         kernels = layer.weight.detach()
-        pictures.append((f"kernels of convolution {convolutions}", kernels.flatten(0, 1)))
+        pictures.append((("kernels", convolutions), kernels.flatten(0, 1)))
         after = layers[i + 1] if i + 1 < len(layers) else layer
         follows = not isinstance(after, nn.Flatten | nn.Linear | nn.Conv2d)
-        name = f"maps of convolution {convolutions}" + (f" after {type(after).__name__}" if follows else "")
-        pictures.append((name, outputs[i + 1] if follows else output))
-    _, labels, probabilities = score_images(net, batches)
+        key = "maps", convolutions, type(after).__name__ if follows else ""
+        pictures.append((key, outputs[i + 1] if follows else output))
+    labels, probabilities = score_images(net, batches)[1:]
     return {
-        "pictures": [(name, np.nan_to_num(values.numpy()).astype(np.float32)) for name, values in pictures],
+        "pictures": [(key, np.nan_to_num(values.numpy()).astype(np.float32)) for key, values in pictures],
         "counts": count_confusions(labels, probabilities.argmax(1), probabilities.shape[1]).tolist(),
         "probabilities": outputs[-1].softmax(0).nan_to_num(0).tolist(),
         "message": message,

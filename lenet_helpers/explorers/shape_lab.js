@@ -1,14 +1,19 @@
 // Sliders for the shape of a convolution or pooling layer. All arithmetic is done here, so that a slider answers at once.
 
-const LABELS = {
-  size: "input size n",
-  kernel: "kernel k",
-  padding: "padding p",
-  stride: "stride s",
-  dilation: "dilation d",
-  in_channels: "input channels",
-  out_channels: "output channels",
-};
+const labels = () => ({
+  size: _("input size n"),
+  kernel: _("kernel k"),
+  padding: _("padding p"),
+  stride: _("stride s"),
+  dilation: _("dilation d"),
+  in_channels: _("input channels"),
+  out_channels: _("output channels"),
+});
+const kindNames = () => ({
+  convolution: _("convolution"),
+  "average pooling": _("average pooling"),
+  "max pooling": _("max pooling"),
+});
 const CLASSES = { convolution: "Conv2d", "average pooling": "AvgPool2d", "max pooling": "MaxPool2d" };
 const FRAME = "#cc0077";
 const PADDING = "#dbe9f6";
@@ -27,12 +32,15 @@ const planLayer = ({ kind, size, kernel, padding, stride, dilation, in_channels,
   const outputSize = Math.floor((padded - span) / stride) + 1;
   const problems = [];
   if (pools && padding > Math.floor(kernel / 2)) {
-    problems.push(`PyTorch allows pooling a padding of at most half the kernel, here ${Math.floor(kernel / 2)}. `
-      + "Lower the padding or raise the kernel.");
+    problems.push(_(
+      "PyTorch allows pooling a padding of at most half the kernel, here {most}. Lower the padding or raise the kernel.",
+      { most: Math.floor(kernel / 2) },
+    ));
   }
   if (outputSize < 1) {
-    problems.push(`The window spans ${span} pixels, but the padded input is only ${padded} wide. `
-      + `Lower the ${dilation > 1 ? "kernel or the dilation" : "kernel"}, or raise the padding or the input size.`);
+    problems.push(_("The window spans {span} pixels, but the padded input is only {padded} wide.", { span, padded }), dilation > 1
+      ? _("Lower the kernel or the dilation, or raise the padding or the input size.")
+      : _("Lower the kernel, or raise the padding or the input size."));
   }
   const taps = (position) => Array.from({ length: kernel }, (_, tap) => position * stride - padding + tap * dilation);
   const reached = new Set();
@@ -110,7 +118,7 @@ const makeSlider = (name, [low, high], onInput) => {
   const number = element("span", { className: "number" }); // a range input says its number by itself
   const reason = element("span", { className: "reason", id: `${id}-reason` });
   const setting = element("div", { className: "setting" },
-    element("label", { htmlFor: id }, LABELS[name]), input, number, reason);
+    element("label", { htmlFor: id }, labels()[name]), input, number, reason);
   input.addEventListener("input", () => onInput(Number(input.value)));
   input.addEventListener("keydown", (event) => event.stopPropagation());
   const show = (value, why = "") => {
@@ -125,24 +133,26 @@ const makeSlider = (name, [low, high], onInput) => {
 
 export default {
   render({ model, el }) {
+    speak(model, el);
     const image = model.get("image");
-    const names = Object.keys(LABELS);
-    const chooser = element("select", {}, ...Object.keys(CLASSES).map((kind) => element("option", { value: kind }, kind)));
+    const names = Object.keys(labels());
+    const chooser = element("select", {}, ...Object.entries(kindNames()).map(([kind, text]) =>
+      element("option", { value: kind }, text)));
     const code = element("div", { className: "code" });
     const formula = element("div", { className: "formula" });
     const status = element("div", { role: "status", "aria-live": "polite" });
     const windowLine = element("div", { role: "status", "aria-live": "polite", className: "window-line" });
     const canvas = (label) => element("canvas", { className: "pixels", tabIndex: 0, role: "application", "aria-label": label });
-    const input = canvas("padded input: move the window with the mouse, a finger or the arrow keys");
-    const output = canvas("output: choose a pixel with the mouse, a finger or the arrow keys");
+    const input = canvas(_("padded input: move the window with the mouse, a finger or the arrow keys"));
+    const output = canvas(_("output: choose a pixel with the mouse, a finger or the arrow keys"));
     const inputCaption = element("figcaption");
     const outputCaption = element("figcaption");
     const outputFigure = element("figure", {}, outputCaption, output);
     const paddingNote = element("span");
     const legend = element("div", { className: "legend" },
       element("span", {}, element("span", { className: "swatch padding" }), paddingNote),
-      element("span", {}, element("span", { className: "swatch window" }), "read by the window"),
-      element("span", {}, element("span", { className: "swatch unreached" }), "no window reads this pixel"));
+      element("span", {}, element("span", { className: "swatch window" }), _("read by the window")),
+      element("span", {}, element("span", { className: "swatch unreached" }), _("no window reads this pixel")));
 
     let settings, plan, pixels, cell, inputPicture, outputPicture;
 
@@ -222,8 +232,9 @@ export default {
     };
 
     const describeAxis = (taps) => {
-      const step = settings.dilation > 1 ? ` in steps of ${settings.dilation}` : "";
-      return written(taps[0], 0) + (taps.length > 1 ? ` to ${written(taps.at(-1), 0)}${step}` : "");
+      const places = { first: written(taps[0], 0), last: written(taps.at(-1), 0), step: settings.dilation };
+      if (taps.length === 1) return places.first;
+      return settings.dilation > 1 ? _("{first} to {last} in steps of {step}", places) : _("{first} to {last}", places);
     };
 
     /** Show the window of one output pixel. */
@@ -243,9 +254,15 @@ export default {
       const inside = (taps) => taps.filter((tap) => tap >= 0 && tap < size).length;
       const outside = kernel ** 2 - inside(rows) * inside(cols);
       const value = poolWindow(pixels, rows, cols, kind);
-      const what = { convolution: "with every weight 1/k² it gives", "average pooling": "average", "max pooling": "maximum" };
-      windowLine.textContent = `output[${row}, ${col}] reads rows ${describeAxis(rows)} and columns ${describeAxis(cols)}; `
-        + `${outside} of ${kernel ** 2} numbers are padding; ${what[kind]} ${written(value)}`;
+      const what = {
+        convolution: _("with every weight 1/k² it gives {value}", { value: written(value) }),
+        "average pooling": _("average {value}", { value: written(value) }),
+        "max pooling": _("maximum {value}", { value: written(value) }),
+      };
+      windowLine.textContent = _(
+        "output[{row}, {col}] reads rows {rows} and columns {cols}; {outside} of {count} numbers are padding; {what}",
+        { row, col, rows: describeAxis(rows), cols: describeAxis(cols), outside, count: kernel ** 2, what: what[kind] },
+      );
       Object.assign(el.dataset, { row, col, value });
     };
 
@@ -253,17 +270,18 @@ export default {
       status.classList.toggle("wrong", Boolean(plan.problem));
       status.classList.toggle("result", !plan.problem);
       if (plan.problem) {
-        status.textContent = `Not possible: ${plan.problem}`;
+        status.textContent = _("Not possible: {problem}", { problem: plan.problem });
         return;
       }
-      const items = {
-        "output shape": plan.outputShape,
-        "pixels not reached": `${plan.unreached} of ${settings.size ** 2}`,
-        parameters: counted(plan.parameters),
-        "multiply-adds": counted(plan.multiplyAdds),
-      };
-      status.replaceChildren(...Object.entries(items).map(([name, text]) =>
-        element("span", {}, `${name} `, element("b", { "data-name": name }, text), " ")));
+      const unreached = _("{count} of {total}", { count: plan.unreached, total: settings.size ** 2 });
+      const items = [
+        ["output shape", _("output shape"), plan.outputShape],
+        ["pixels not reached", _("pixels not reached"), unreached],
+        ["parameters", _("parameters"), counted(plan.parameters)],
+        ["multiply-adds", _("multiply-adds"), counted(plan.multiplyAdds)],
+      ];
+      status.replaceChildren(...items.map(([name, label, text]) =>
+        element("span", {}, `${label} `, element("b", { "data-name": name }, text), " ")));
     };
 
     /** Work everything out again after a setting has changed. */
@@ -274,26 +292,29 @@ export default {
       chooser.value = kind;
       for (const name of names) {
         let why = "";
-        if (name === "dilation" && kind === "average pooling") why = "AvgPool2d has no dilation in PyTorch";
-        if (name === "out_channels" && kind !== "convolution") why = "pooling keeps the channels";
+        if (name === "dilation" && kind === "average pooling") why = _("AvgPool2d has no dilation in PyTorch");
+        if (name === "out_channels" && kind !== "convolution") why = _("pooling keeps the channels");
         sliders[name].show(settings[name], why);
       }
       code.textContent = plan.code;
-      formula.textContent = `output size = floor((n + 2p − d(k − 1) − 1) / s) + 1 = ${plan.formula}`;
+      formula.textContent = _("output size = {formula}", { formula: `floor((n + 2p − d(k − 1) − 1) / s) + 1 = ${plan.formula}` });
       showResult();
       cell = Math.min(24, Math.floor(PICTURE / (size + 2 * padding)));
       pixels = shrink(image, size);
       inputPicture = drawInput();
       copy(input, inputPicture);
-      inputCaption.textContent = padding ? `input ${size} × ${size}, with padding ${size + 2 * padding} × ${size + 2 * padding}`
-        : `input ${size} × ${size}`;
-      paddingNote.textContent = kind === "max pooling" ? "padding (never the maximum)" : "padding (counts as 0)";
+      inputCaption.textContent = padding
+        ? _("input {size} × {size}, with padding {padded} × {padded}", { size, padded: size + 2 * padding })
+        : _("input {size} × {size}", { size });
+      paddingNote.textContent = kind === "max pooling" ? _("padding (never the maximum)") : _("padding (counts as 0)");
       outputFigure.hidden = Boolean(plan.problem);
       if (!plan.problem) {
         outputPicture = drawOutput();
         copy(output, outputPicture);
-        const drawn = kind === "convolution" ? ", drawn with every weight 1/k²" : "";
-        outputCaption.textContent = `output ${plan.outputSize} × ${plan.outputSize}${drawn}`;
+        const size = plan.outputSize;
+        outputCaption.textContent = kind === "convolution"
+          ? _("output {size} × {size}, drawn with every weight 1/k²", { size })
+          : _("output {size} × {size}", { size });
       }
       step();
     };
@@ -327,7 +348,7 @@ export default {
     el.classList.add("lenet", "shape-lab");
     el.replaceChildren(
       element("div", { className: "settings" },
-        element("label", { className: "setting" }, "layer ", chooser),
+        element("label", { className: "setting" }, _("layer"), " ", chooser),
         ...names.map((name) => sliders[name].setting)),
       code,
       formula,

@@ -1,7 +1,8 @@
 // Predict the walk: the learner types shapes and counts, the kernel says which term is wrong.
 
 const PATIENCE = 6000; // milliseconds to wait for the kernel before saying that none answers
-const NO_ANSWER = "No answer. The kernel is busy or stopped; if it has stopped, run this cell again.";
+
+const noAnswer = () => _("No answer. The kernel is busy or stopped; if it has stopped, run this cell again.");
 
 /** One layer: its text, two fields, a button, and the feedback below. */
 const makeRow = (layer, onCheck) => {
@@ -9,11 +10,11 @@ const makeRow = (layer, onCheck) => {
   const id = `lenet-walk-${layer.index}-${Math.random().toString(36).slice(2)}`;
   const field = (className, label) => element("input", {
     type: "text", className, autocomplete: "off", spellcheck: false,
-    "aria-label": `${label} of ${name}`, "aria-describedby": id,
+    "aria-label": label, "aria-describedby": id,
   });
-  const shape = field("shape", "output shape");
-  const parameters = field("parameters", "parameters");
-  const button = element("button", { type: "button", "aria-label": `Check ${name}` }, "Check");
+  const shape = field("shape", _("output shape of {name}", { name }));
+  const parameters = field("parameters", _("parameters of {name}", { name }));
+  const button = element("button", { type: "button", "aria-label": _("Check {name}", { name }) }, _("Check"));
   const feedback = element("td", { id, colSpan: 4, "aria-live": "polite" });
   const check = () => onCheck(shape.value, parameters.value);
   button.addEventListener("click", check);
@@ -31,9 +32,9 @@ const makeRow = (layer, onCheck) => {
 
   const say = (text) => feedback.replaceChildren(text);
   const judge = (name, hint) => element("div", { className: hint ? "wrong" : "right" },
-    hint ? `✗ ${name}: ${hint}` : `✓ ${name}: right.`);
+    hint ? _("✗ {name}: {hint}", { name, hint }) : _("✓ {name}: right.", { name }));
   const show = (answer) => {
-    feedback.replaceChildren(judge("Shape", answer.shape_hint), judge("Parameters", answer.parameters_hint));
+    feedback.replaceChildren(judge(_("Shape"), answer.shape_hint), judge(_("Parameters"), answer.parameters_hint));
     shape.setAttribute("aria-invalid", String(Boolean(answer.shape_hint)));
     parameters.setAttribute("aria-invalid", String(Boolean(answer.parameters_hint)));
   };
@@ -46,6 +47,7 @@ const makeRow = (layer, onCheck) => {
 
 export default {
   render({ model, el }) {
+    speak(model, el);
     const layers = model.get("layers");
     const status = element("div", { role: "status", "aria-live": "polite", className: "score" });
     const waiting = new Map(); // index of a layer whose answer this page has sent → timer
@@ -54,13 +56,13 @@ export default {
     const send = (index, shape, parameters) => {
       clearTimeout(waiting.get(index));
       const row = rows.get(index);
-      row.say("Checking …");
-      waiting.set(index, setTimeout(() => row.say(NO_ANSWER), PATIENCE));
+      row.say(_("Checking …"));
+      waiting.set(index, setTimeout(() => row.say(noAnswer()), PATIENCE));
       try {
         model.send({ index, shape, parameters });
       } catch {
         clearTimeout(waiting.get(index));
-        row.say(NO_ANSWER);
+        row.say(noAnswer());
       }
     };
     const rows = new Map(layers.map((layer) => [
@@ -81,21 +83,22 @@ export default {
     };
 
     const showScore = () => {
-      const [score, sum] = [model.get("score"), model.get("parameters").toLocaleString("en-US")];
+      const score = model.get("score");
+      const places = { score, count: layers.length, sum: model.get("parameters").toLocaleString("en-US") };
       status.textContent = score === layers.length
-        ? `${score} of ${layers.length} right: you have walked the whole net and found all its ${sum} parameters.`
-        : `${score} of ${layers.length} right, with ${sum} parameters.`;
+        ? _("{score} of {count} right: you have walked the whole net and found all its {sum} parameters.", places)
+        : _("{score} of {count} right, with {sum} parameters.", places);
       status.classList.toggle("right", score === layers.length);
     };
 
     el.classList.add("lenet", "walk-quiz");
     el.replaceChildren(
-      element("div", {}, `The input has the shape (${model.get("input_shape").join(", ")}). `
-        + "What does each layer make of it?"),
+      element("div", {},
+        _("The input has the shape ({shape}). What does each layer make of it?", { shape: model.get("input_shape").join(", ") })),
       element("div", { className: "note" },
-        "Write a shape as 8, 3, 32, 32 and press Enter or Check. A layer counts when both answers are right."),
+        _("Write a shape as 8, 3, 32, 32 and press Enter or Check. A layer counts when both answers are right.")),
       element("table", {},
-        element("thead", {}, element("tr", {}, ...["layer", "output shape", "parameters", ""].map((title) =>
+        element("thead", {}, element("tr", {}, ...[_("layer"), _("output shape"), _("parameters"), ""].map((title) =>
           element("th", { scope: "col" }, title)))),
         ...[...rows.values()].map((row) => row.body)),
       status,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
+from lenet_helpers.language import _
 from lenet_helpers.shapes import output_size, walk_shapes
 
 POOLS = (nn.AvgPool2d, nn.MaxPool2d)
@@ -26,7 +27,8 @@ def parse_shape(text):
     bare = re.sub(r"torch\.Size|[()\[\]]", " ", text.translate(FULL_WIDTH)).strip().rstrip(",")
     parts = re.split(r"\s*[,xX*]\s*|\s+", bare.strip())
     if not all(re.fullmatch(r"[0-9]{1,9}", part) for part in parts):
-        raise ValueError(f"{text.strip()!r} is not a shape. Write whole numbers with commas, such as 8, 3, 32, 32.")
+        told = _("{text} is not a shape. Write whole numbers with commas, such as 8, 3, 32, 32.")
+        raise ValueError(told.format(text=repr(text.strip())))
     return tuple(map(int, parts))
 
 
@@ -34,7 +36,8 @@ def parse_count(text):
     """Return the number in ``text``, which may group its digits as in "1,234"; raise ValueError for anything else."""
     digits = re.sub(r"[,_\s]", "", str(text).translate(FULL_WIDTH))
     if not re.fullmatch(r"[0-9]{1,15}", digits):
-        raise ValueError(f"{str(text).strip()!r} is not a count. Write one whole number, 0 if there is none.")
+        told = _("{text} is not a count. Write one whole number, 0 if there is none.")
+        raise ValueError(told.format(text=repr(str(text).strip())))
     return int(digits)
 
 
@@ -54,8 +57,10 @@ class Feedback:
     def text(self):
         """Return the feedback in one line."""
         if self.right:
-            return "Right."
-        return f"Shape: {self.shape or 'right.'} Parameters: {self.parameters or 'right.'}"
+            return _("Right.")
+        right = _("right.")
+        text = _("Shape: {shape} Parameters: {parameters}")
+        return text.format(shape=self.shape or right, parameters=self.parameters or right)
 
 
 def diagnose(layer, input_shape, output_shape, answer_shape, answer_parameters):
@@ -75,14 +80,14 @@ def diagnose_shape(layer, given, right, answer):
         return ""
     if len(answer) == len(right) - 1:
         rest = diagnose_shape(layer, given, right, (right[0], *answer))
-        return " ".join(["The batch dimension is missing: a shape starts with the number of images.", rest]).strip()
+        return " ".join([_("The batch dimension is missing: a shape starts with the number of images."), rest]).strip()
     if len(answer) != len(right):
         return _diagnose_length(layer, right, answer)
     if len(right) == 4 and answer == (right[0], right[2], right[3], right[1]) and right[1] != right[2]:
-        return "Order: PyTorch puts the channels before height and width."
+        return _("Order: PyTorch puts the channels before height and width.")
     hints = []
     if answer[0] != right[0]:
-        hints.append("Batch dimension: no layer changes the number of images, the first number.")
+        hints.append(_("Batch dimension: no layer changes the number of images, the first number."))
     if answer[1:] == right[1:]:
         return hints[0]
     if isinstance(layer, nn.Conv2d | POOLS[0] | POOLS[1]):
@@ -91,44 +96,57 @@ def diagnose_shape(layer, given, right, answer):
     elif isinstance(layer, nn.Flatten):
         hints.append(_diagnose_flatten(given, answer))
     elif isinstance(layer, nn.Linear):
-        kept = "you kept the length of the input. " if answer[-1] == layer.in_features else ""
-        hints.append(f"Features: {kept}The last number is how many outputs the layer has, its out_features.")
+        kept = answer[-1] == layer.in_features
+        hints.append(
+            _(
+                "Features: you kept the length of the input. "
+                "The last number is how many outputs the layer has, its out_features."
+            )
+            if kept
+            else _("Features: The last number is how many outputs the layer has, its out_features.")
+        )
     else:
-        hints.append(f"{_name(layer)} works on each number by itself, so the shape stays as it came in.")
+        text = _("{layer} works on each number by itself, so the shape stays as it came in.")
+        hints.append(text.format(layer=_name(layer)))
     return " ".join(hints)
 
 
 def _diagnose_length(layer, right, answer):
     """Return the hint for a shape with too many or too few numbers."""
-    counted = f"Number of dimensions: you wrote {len(answer)} {'number' if len(answer) == 1 else 'numbers'}."
+    if len(answer) == 1:
+        counted = _("Number of dimensions: you wrote 1 number.")
+    else:
+        counted = _("Number of dimensions: you wrote {count} numbers.").format(count=len(answer))
     if isinstance(layer, nn.Flatten):
-        return f"{counted} Flatten keeps the batch dimension and joins all the others into one number."
-    if len(right) == 2:
-        return f"{counted} After Flatten there are two: batch and features."
-    return f"{counted} Pictures have four: batch, channels, height, width."
+        hint = _("Flatten keeps the batch dimension and joins all the others into one number.")
+    elif len(right) == 2:
+        hint = _("After Flatten there are two: batch and features.")
+    else:
+        hint = _("Pictures have four: batch, channels, height, width.")
+    return f"{counted} {hint}"
 
 
 def _diagnose_channels(layer, given, right, answer):
     if answer[1] == right[1]:
         return []
     if not isinstance(layer, nn.Conv2d):
-        return ["Channels: pooling works on each channel by itself, so it keeps the second number."]
+        return [_("Channels: pooling works on each channel by itself, so it keeps the second number.")]
     if answer[1] == given[1]:
-        return ["Channels: you kept the input channels. The second number of the layer says how many come out."]
+        return [_("Channels: you kept the input channels. The second number of the layer says how many come out.")]
     if answer[1] == given[1] * right[1]:
-        return ["Channels: an output channel sums over all input channels, so the two numbers are not multiplied."]
-    return ["Channels: a convolution gives as many channels as it has kernels, its out_channels."]
+        return [_("Channels: an output channel sums over all input channels, so the two numbers are not multiplied.")]
+    return [_("Channels: a convolution gives as many channels as it has kernels, its out_channels.")]
 
 
 def _diagnose_sizes(layer, given, right, answer):
     """Return the hints for height and width: one for both where they are wrong in the same way."""
-    hints = {
-        name: _diagnose_size(layer, axis, given[axis + 2], right[axis + 2], answer[axis + 2])
-        for axis, name in enumerate(("height", "width"))
-    }
-    if hints["height"] == hints["width"]:
-        return [f"Height and width: {hints['height']}"] if hints["height"] else []
-    return [f"{name.capitalize()}: {hint}" for name, hint in hints.items() if hint]
+    height, width = (
+        _diagnose_size(layer, axis, given[axis + 2], right[axis + 2], answer[axis + 2]) for axis in range(2)
+    )
+    if height == width:
+        return [_("Height and width: {hint}").format(hint=height)] if height else []
+    named = (_("Height: {hint}"), height), (_("Width: {hint}"), width)
+    return [text.format(hint=hint) for text, hint in named if hint]
 
 
 def _diagnose_size(layer, axis, n, right, answer):
@@ -140,58 +158,60 @@ def _diagnose_size(layer, axis, n, right, answer):
     if padding == "same":
         padding = dilation * (kernel - 1) / 2
     padding = 0 if padding == "valid" else _along(axis, padding)
-    forgotten_padding = f"padding forgotten. This layer puts {padding:g} extra on each side before the window moves."
-    forgotten_stride = f"stride forgotten. The window jumps {stride} pixels at a time, so it stops at fewer places."
+    text = _("padding forgotten. This layer puts {padding} extra on each side before the window moves.")
+    forgotten_padding = text.format(padding=f"{padding:g}")
+    text = _("stride forgotten. The window jumps {stride} pixels at a time, so it stops at fewer places.")
+    forgotten_stride = text.format(stride=stride)
+    forgotten_both = _("{padding_hint} And {stride_hint}").format(
+        padding_hint=forgotten_padding, stride_hint=forgotten_stride
+    )
+    text = _("dilation forgotten. The pixels of the window are {dilation} apart, so it spans d(k − 1) + 1.")
+    forgotten_dilation = text.format(dilation=dilation)
+    forgotten_kernel = _(
+        "kernel forgotten. The window must stay inside the input and its padding, "
+        "so it has fewer places than there are pixels."
+    )
     cases = [
         (padding, output_size(n, kernel, 0, stride, dilation), forgotten_padding),
-        (padding, output_size(n + padding, kernel, 0, stride, dilation), "padding counts on both sides: 2p, not p."),
+        (padding, output_size(n + padding, kernel, 0, stride, dilation), _("padding counts on both sides: 2p, not p.")),
         (stride > 1, output_size(n, kernel, padding, 1, dilation), forgotten_stride),
         (stride > 1, n, forgotten_stride),
-        (stride > 1 and padding, output_size(n, kernel, 0, 1, dilation), f"{forgotten_padding} And {forgotten_stride}"),
-        (
-            dilation > 1,
-            output_size(n, kernel, padding, stride),
-            f"dilation forgotten. The pixels of the window are {dilation} apart, so it spans d(k − 1) + 1.",
-        ),
-        (
-            kernel > 1,
-            n + 2 * padding,
-            "kernel forgotten. The window must stay inside the input and its padding, "
-            "so it has fewer places than there are pixels.",
-        ),
-        (True, right - 1, "off by one. Count the first place too: the + 1 at the end of the formula."),
-        (stride > 1, right + 1, "off by one. Round down: a window that does not fit as a whole is left out."),
-        (True, right + 1, "off by one. A window of k pixels has n + 2p − k places besides the first."),
+        (stride > 1 and padding, output_size(n, kernel, 0, 1, dilation), forgotten_both),
+        (dilation > 1, output_size(n, kernel, padding, stride), forgotten_dilation),
+        (kernel > 1, n + 2 * padding, forgotten_kernel),
+        (True, right - 1, _("off by one. Count the first place too: the + 1 at the end of the formula.")),
+        (stride > 1, right + 1, _("off by one. Round down: a window that does not fit as a whole is left out.")),
+        (True, right + 1, _("off by one. A window of k pixels has n + 2p − k places besides the first.")),
     ]
     for applies, wrong, hint in cases:
         if applies and answer == wrong:
             return hint
     numbers = f"n = {n}, k = {kernel}, p = {padding:g}, s = {stride}, d = {dilation}"
-    return f"put {numbers} in the formula floor((n + 2p − d(k − 1) − 1) / s) + 1."
+    return _("put {numbers} in the formula floor((n + 2p − d(k − 1) − 1) / s) + 1.").format(numbers=numbers)
 
 
 def _diagnose_flatten(given, answer):
     if answer[1] == prod(given[2:]):
-        return "Features: channels forgotten. Multiply all numbers after the batch dimension."
+        return _("Features: channels forgotten. Multiply all numbers after the batch dimension.")
     if answer[1] in given[1:]:
-        return "Features: Flatten keeps every number, so multiply all dimensions after the batch."
+        return _("Features: Flatten keeps every number, so multiply all dimensions after the batch.")
     if answer[1] == sum(given[1:]):
-        return "Features: you added. Multiply all dimensions after the batch."
-    return "Features: multiply channels × height × width of the layer before."
+        return _("Features: you added. Multiply all dimensions after the batch.")
+    return _("Features: multiply channels × height × width of the layer before.")
 
 
 def diagnose_parameters(layer, output_shape, answer):
     """Return which term of a number of parameters is wrong, with a hint; an empty text for the right number."""
     if answer == sum(p.numel() for p in layer.parameters()):
         return ""
-    if not any(True for _ in layer.parameters()):
-        return f"{_name(layer)} has nothing to learn: no weights and no biases."
+    if next(layer.parameters(), None) is None:
+        return _("{layer} has nothing to learn: no weights and no biases.").format(layer=_name(layer))
     if isinstance(layer, nn.Conv2d):
         cases, formula = _convolution_cases(layer, output_shape)
     elif isinstance(layer, nn.Linear):
         cases, formula = _linear_cases(layer)
     else:
-        cases, formula = [], "Add up the numbers in each tensor of layer.parameters()."
+        cases, formula = [], _("Add up the numbers in each tensor of layer.parameters().")
     return next((hint for wrong, hint in cases if answer in wrong), formula)
 
 
@@ -201,43 +221,47 @@ def _convolution_cases(layer, output_shape):
     outs, ins = layer.out_channels, layer.in_channels // layer.groups
     weights = outs * ins * area
     places = prod(output_shape[2:])
-    cases = _bias_cases(layer, weights, outs, ins, "output channel")
+    cases = _bias_cases(layer, weights, outs, ins)
     if ins > 1:
-        hint = "Input channels forgotten. Each kernel has one slice for every input channel."
+        hint = _("Input channels forgotten. Each kernel has one slice for every input channel.")
         cases.append(({outs * area, outs * area + outs}, hint))
     if outs > 1:
-        hint = "Output channels forgotten. That is one kernel, and every output channel has its own."
+        hint = _("Output channels forgotten. That is one kernel, and every output channel has its own.")
         cases.append(({ins * area, ins * area + 1, area, area + 1}, hint))
     side = layer.kernel_size[0]
     cases += [
-        ({outs * ins * side, outs * ins * side + outs}, "Kernel: it has height × width numbers, not only one side."),
+        ({outs * ins * side, outs * ins * side + outs}, _("Kernel: it has height × width numbers, not only one side.")),
         (
             {weights * places, (weights + outs) * places},
-            "The same weights are used at every place: do not multiply by the size of the picture.",
+            _("The same weights are used at every place: do not multiply by the size of the picture."),
         ),
     ]
-    bias = ", plus one bias per output channel" if layer.bias is not None else ""
-    return cases, f"Output channels × input channels × kernel height × kernel width{bias}."
+    if layer.bias is None:
+        return cases, _("Output channels × input channels × kernel height × kernel width.")
+    text = _("Output channels × input channels × kernel height × kernel width, plus one bias per output channel.")
+    return cases, text
 
 
 def _linear_cases(layer):
     """Return the known wrong counts of a linear layer with their hints, and the hint for all others."""
     outs, ins = layer.out_features, layer.in_features
-    cases = _bias_cases(layer, outs * ins, outs, ins, "output")
-    cases.append(({outs + ins, 2 * outs + ins}, "Weights: every output has one for every input, so multiply."))
-    cases.append(({outs, ins}, "Weights: every output has one for every input."))
-    bias = ", plus one bias per output" if layer.bias is not None else ""
-    return cases, f"Outputs × inputs{bias}."
+    cases = _bias_cases(layer, outs * ins, outs, ins)
+    cases.append(({outs + ins, 2 * outs + ins}, _("Weights: every output has one for every input, so multiply.")))
+    cases.append(({outs, ins}, _("Weights: every output has one for every input.")))
+    return cases, _("Outputs × inputs.") if layer.bias is None else _("Outputs × inputs, plus one bias per output.")
 
 
-def _bias_cases(layer, weights, outs, ins, unit):
+def _bias_cases(layer, weights, outs, ins):
     """Return the counts in which only the biases are wrong, with their hints."""
     if layer.bias is None:
-        return [({weights + outs, weights + 1}, "Bias: this layer was made with bias=False.")]
-    return [
-        ({weights}, f"Bias forgotten. Each {unit} has one."),
-        ({weights + 1, weights + ins, weights + outs * ins}, f"Bias: there is one for each {unit}, not more or fewer."),
-    ]
+        return [({weights + outs, weights + 1}, _("Bias: this layer was made with bias=False."))]
+    if isinstance(layer, nn.Conv2d):
+        forgotten = _("Bias forgotten. Each output channel has one.")
+        miscounted = _("Bias: there is one for each output channel, not more or fewer.")
+    else:
+        forgotten = _("Bias forgotten. Each output has one.")
+        miscounted = _("Bias: there is one for each output, not more or fewer.")
+    return [({weights}, forgotten), ({weights + 1, weights + ins, weights + outs * ins}, miscounted)]
 
 
 def _along(axis, size):

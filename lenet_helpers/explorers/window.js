@@ -5,6 +5,16 @@ const NOT_VISITED = "#c4c4c4";
 const PICTURE = 224; // width of the image in screen pixels
 const REST = 80; // milliseconds without a move after which the kernel hears the place
 
+/** The names of the ready kernels, as the list shows them. */
+const kernelNames = () => ({
+  mine: _("mine"),
+  "vertical edges": _("vertical edges"),
+  "horizontal edges": _("horizontal edges"),
+  blur: _("blur"),
+  sharpen: _("sharpen"),
+  random: _("random"),
+});
+
 /** The numbers image × kernel inside the window at (row, col), as rows. */
 const multiply = (image, kernel, row, col) =>
   kernel.map((weights, i) => weights.map((weight, j) => image[row + i][col + j] * weight));
@@ -64,14 +74,15 @@ const writeNumbers = (cells, rows, colour, isDark) => {
 
 export default {
   render({ model, el }) {
+    speak(model, el);
     const image = model.get("image");
     const cell = Math.max(3, Math.floor(PICTURE / Math.max(image.length, image[0].length)));
     const imagePicture = blankPicture(image.length, image[0].length, cell, "#fff");
     image.forEach((line, row) => line.forEach((value, col) => imagePicture.paint(row, col, gray(value))));
 
     const pixels = (label) => element("canvas", { className: "pixels", tabIndex: 0, role: "application", "aria-label": label });
-    const input = pixels("image: move the window with the mouse, a finger or the arrow keys");
-    const output = pixels("output map: choose a pixel with the mouse, a finger or the arrow keys");
+    const input = pixels(_("image: move the window with the mouse, a finger or the arrow keys"));
+    const output = pixels(_("output map: choose a pixel with the mouse, a finger or the arrow keys"));
     input.width = imagePicture.canvas.width;
     input.height = imagePicture.canvas.height;
     const outputCaption = element("figcaption");
@@ -112,9 +123,11 @@ export default {
       writeNumbers(tables.patch.cells, patch, gray, (value) => value > 0.5);
       writeNumbers(tables.products.cells, numbers, (value) => signed(value / scale), (value) => value / scale > 0.85);
       const value = sums[row][col];
-      tables.sum.textContent = `sum = ${written(value)}`;
-      status.textContent = `output[${row}, ${col}] = ${written(value)}: the sum of ${k * k} products, `
-        + `from rows ${row} to ${row + k - 1} and columns ${col} to ${col + k - 1} of the image`;
+      tables.sum.textContent = _("sum = {value}", { value: written(value) });
+      status.textContent = _(
+        "output[{row}, {col}] = {value}: the sum of {count} products, from rows {row} to {lastRow} and columns {col} to {lastCol} of the image",
+        { row, col, value: written(value), count: k * k, lastRow: row + k - 1, lastCol: col + k - 1 },
+      );
       Object.assign(el.dataset, { row, col, value, visited: visited.size });
     };
 
@@ -127,13 +140,13 @@ export default {
       const k = kernel.length;
       output.width = sums[0].length * cell;
       output.height = sums.length * cell;
-      outputCaption.textContent = `output ${sums.length} × ${sums[0].length}`;
+      outputCaption.textContent = _("output {height} × {width}", { height: sums.length, width: sums[0].length });
       visited = new Set();
       paintOutput();
       tables = {
-        patch: numberTable(k, "patch"),
-        kernel: numberTable(k, "kernel weights"),
-        products: numberTable(k, "products"),
+        patch: numberTable(k, _("patch")),
+        kernel: numberTable(k, _("kernel weights")),
+        products: numberTable(k, _("products")),
         sum: element("span", { className: "sum" }),
       };
       const scale = largest(kernel);
@@ -141,15 +154,17 @@ export default {
       const titled = (title, table) => element("figure", {}, element("figcaption", {}, title), table);
       const sign = (text) => element("span", { className: "sign" }, text);
       products.replaceChildren(
-        titled("patch", tables.patch.table), sign("×"), titled("kernel", tables.kernel.table), sign("="),
-        titled("products", tables.products.table),
+        titled(_("patch"), tables.patch.table), sign("×"), titled(_("kernel"), tables.kernel.table), sign("="),
+        titled(_("products"), tables.products.table),
         element("span", { className: "result" }, sign("→ "), tables.sum),
       );
       step();
     };
 
     const listKernels = () => {
-      chooser.replaceChildren(...Object.keys(model.get("kernels")).map((name) => element("option", { value: name }, name)));
+      const names = kernelNames();
+      chooser.replaceChildren(...Object.keys(model.get("kernels")).map((name) =>
+        element("option", { value: name }, names[name] ?? name)));
       chooser.value = model.get("kernel_name");
       restart();
     };
@@ -210,16 +225,15 @@ export default {
     el.classList.add("lenet", "window-explorer");
     el.replaceChildren(
       element("div", { className: "row controls" },
-        element("label", {}, "kernel ", chooser),
-        element("label", {}, fill, " fill the whole map")),
+        element("label", {}, _("kernel"), " ", chooser),
+        element("label", {}, fill, " ", _("fill the whole map"))),
       element("div", { className: "row" },
-        element("figure", {}, element("figcaption", {}, `image ${image.length} × ${image[0].length}`), input),
+        element("figure", {}, element("figcaption", {}, _("image {height} × {width}", { height: image.length, width: image[0].length })), input),
         element("figure", {}, outputCaption, output)),
       products,
       status,
       element("div", { className: "note" },
-        "Blue: positive. Orange: negative. White: 0. Gray: not visited yet. "
-        + "As in PyTorch's conv2d, the kernel is not flipped (cross-correlation)."),
+        _("Blue: positive. Orange: negative. White: 0. Gray: not visited yet. As in PyTorch's conv2d, the kernel is not flipped (cross-correlation).")),
     );
 
     const changes = {

@@ -1,0 +1,214 @@
+"""The language of checks and widgets: how it is chosen, that the catalogue is complete, and that no text escapes it."""
+
+import ast
+import gettext
+import re
+import string
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from babel.messages.jslexer import tokenize
+from babel.messages.mofile import read_mo
+
+from lenet_helpers import language
+from lenet_helpers.language import LANGUAGES, _, find_language, find_texts, speaking, use_language
+from lenet_helpers.panel import StatusLine
+
+ROOT = Path(__file__).parents[1]
+HELPERS = ROOT / "lenet_helpers"
+sys.path.insert(0, str(ROOT / "tools"))
+
+import catalogue  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def no_choice(monkeypatch):
+    """Start without a chosen language."""
+    monkeypatch.delenv("LENET_LANGUAGE", raising=False)
+    monkeypatch.setattr(language, "_chosen", None)
+
+
+# The choice
+
+
+def test_english_is_spoken_where_nothing_is_chosen(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert find_language() == "en"
+    assert _("Train") == "Train" and _("a text in no catalogue") == "a text in no catalogue"
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_folder_chooses(monkeypatch, tmp_path, name):
+    (tmp_path / "notebooks" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks" / name)
+    assert find_language() == name
+
+
+def test_the_environment_is_stronger_than_the_folder_and_a_line_is_stronger_than_both(monkeypatch, tmp_path):
+    (tmp_path / "zh").mkdir()
+    monkeypatch.chdir(tmp_path / "zh")
+    monkeypatch.setenv("LENET_LANGUAGE", "en")
+    assert _("Train") == "Train"
+    use_language("zh")
+    assert _("Train") == "训练"
+    use_language(None)
+    assert _("Train") == "Train"
+
+
+def test_an_unknown_language_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="use_language must be one of en, zh; it is 'fr'"):
+        use_language("fr")
+    monkeypatch.setenv("LENET_LANGUAGE", "Chinese")
+    with pytest.raises(ValueError, match="LENET_LANGUAGE must be one of en, zh; it is 'Chinese'"):
+        _("Train")
+
+
+def test_speaking_lasts_for_its_block_and_its_thread():
+    use_language("zh")
+    heard = []
+    with speaking("en"):
+        assert _("Train") == "Train"
+        thread = threading.Thread(target=lambda: heard.append(_("Train")))
+        thread.start()
+        thread.join()
+    assert (heard, _("Train")) == (["训练"], "训练")
+
+
+def test_a_widget_keeps_the_language_it_was_made_in():
+    assert StatusLine().texts == {}
+    use_language("zh")
+    line = StatusLine()
+    use_language("en")
+    assert line.language == "zh" and set(line.texts) == set(find_texts(StatusLine._esm))
+
+
+# The catalogue
+
+
+def places(text):
+    """Return the names of the {places} of a text."""
+    return sorted({name for _text, name, *_rest in string.Formatter().parse(text) if name is not None})
+
+
+def test_the_catalogue_has_the_texts_of_the_code():
+    assert {message.id for message in catalogue.load()} == {message.id for message in catalogue.extract()}, (
+        "make catalogue brings it up to date"
+    )
+
+
+def test_every_text_is_translated_with_the_same_places():
+    for message in catalogue.load():
+        if message.id:
+            assert message.string and not message.fuzzy, message.id
+            assert places(message.string) == places(message.id), message.id
+
+
+def test_the_compiled_catalogue_is_up_to_date():
+    with catalogue.MO.open("rb") as file:
+        compiled = {message.id: message.string for message in read_mo(file) if message.id}
+    assert compiled == {message.id: message.string for message in catalogue.load() if message.id}
+    with catalogue.MO.open("rb") as file:
+        assert gettext.GNUTranslations(file).gettext("Train") == "训练"
+
+
+def test_chinese_is_written_in_the_form_of_the_course():
+    """You is 你, without 请; a sentence has full-width punctuation, and a shape half-width brackets."""
+    for message in catalogue.load():
+        assert not re.search("[您请]", message.string), message.string
+        assert not re.search(r"[\u4e00-\u9fff][,;:?!]", message.string), message.string
+        assert not re.search(r"（[\d, ]+）", message.string), message.string
+
+
+# Texts that are not marked for translation
+
+SENTENCE = re.compile(r"[A-Za-z][a-z]+ (?:[a-z]+\b|\$?\{)")
+#: Modules whose texts are read in a traceback or in a picture, or are data.
+OTHERS = ("data", "figures", "images", "language", "machine", "recipes", "shapes", "sweep", "training")
+MODULES = [path for path in sorted(HELPERS.rglob("*.py")) if path.stem not in OTHERS]
+SCRIPTS = sorted(HELPERS.rglob("*.js"))
+SHOWN = ("NotYet", "Refused")  # exceptions whose text a learner reads as a message
+PICTURES = re.compile(r"figure|summary|_title|_result|_?draw_\w+|show_\w+")  # drawn or stored, and so in English
+#: Names, code and legends that a learner may see in English, and what is not text at all.
+KNOWN = {
+    *("train loss", "train acc", "test acc", "learning curves", "TrainPanel: press Train", " at epoch "),
+    *("average pooling", "max pooling", "vertical edges", "horizontal edges", "scaled tanh"),
+    *("output shape", "pixels not reached", "your image", "your drawing", "image ${index}", "return net, lr"),
+    *("name and shape (maps, height, width) of each row of pictures", "export default", "const explorer ="),
+    *("row wrap", "11px system-ui, sans-serif"),
+}
+
+
+def unmarked(source):
+    """Return the sentences in a Python module that are not in ``_(…)`` and reach neither a traceback nor a picture."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node):
+            node.body = node.body[1:]
+        if isinstance(node, ast.FunctionDef) and PICTURES.fullmatch(node.name):
+            return
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in ("_", "check"):
+                return
+        if isinstance(node, ast.Raise) and getattr(getattr(node.exc, "func", None), "id", "") not in SHOWN:
+            return
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "slips":
+            return
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = re.sub(r"<[^>]*>?", "", node.value)  # without HTML
+            if SENTENCE.search(text) and text not in KNOWN:
+                found.append(text)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(source))
+    return found
+
+
+def unmarked_in_script(source):
+    """Return the sentences in a JavaScript module that are not in ``_("…")``, and no names of classes."""
+    tokens = [token for token in tokenize(source) if token.type not in ("linecomment", "multilinecomment")]
+    found = []
+    for index, token in enumerate(tokens):
+        if token.type in ("string", "template_string") and SENTENCE.search(token.value):
+            before = [one.value for one in tokens[max(0, index - 2) : index]]
+            if before not in (["_", "("], ["className", ":"]) and token.value[1:-1] not in KNOWN:
+                found.append(token.value)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_text_of_a_module_is_left_unmarked(path):
+    assert unmarked(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_no_text_of_a_script_is_left_unmarked(path):
+    assert unmarked_in_script(path.read_text(encoding="utf-8")) == []
+
+
+def test_unmarked_texts_are_found():
+    assert unmarked('def advise():\n    """Say it."""\n    return "Press the button."') == ["Press the button."]
+    assert unmarked('raise NotYet(f"the shape is {shape}")') == ["the shape is "]
+    assert unmarked('_("Press the button.")\nraise ValueError("the shape is wrong")') == []
+    assert unmarked_in_script('status.textContent = "Press the button.";') == ['"Press the button."']
+    assert unmarked_in_script("status.textContent = `Press ${name} again`;") == ["`Press ${name} again`"]
+    assert unmarked_in_script('status.textContent = _("Press {name} again", { name });') == []
+
+
+def test_places_of_marked_texts_are_filled_in_afterwards():
+    """An f-string inside ``_()`` would look up a text that is in no catalogue."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_":
+                assert not any(isinstance(argument, ast.JoinedStr) for argument in node.args), (path.name, node.lineno)
+
+
+def test_widgets_find_the_texts_of_their_scripts_as_babel_does():
+    extracted = {
+        message.id for message in catalogue.extract() if any(name.endswith(".js") for name, _line in message.locations)
+    }
+    assert {text for path in SCRIPTS for text in find_texts(path.read_text(encoding="utf-8"))} == extracted
