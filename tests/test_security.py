@@ -1,0 +1,317 @@
+"""Security: JupyterLab keeps its locks, nothing unpickles, text stays text in HTML, and nothing foreign is loaded.
+
+A browser test of the same belongs to tests/browser; the rules here are for the source.
+"""
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from nets import make_lenet
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from small_data import NAMES, listed
+from test_environment import PROJECT, TESTED
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lenet_helpers import data
+from lenet_helpers.curves import CURVES, draw_svg
+from lenet_helpers.explorers import explore_net
+from lenet_helpers.panel import TrainPanel
+
+ROOT = Path(__file__).parents[1]
+CODE = [path for folder in ("lenet_helpers", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
+PAGES = [path for path in sorted((ROOT / "lenet_helpers").rglob("*")) if path.suffix in (".js", ".css", ".html")]
+TEXTS = [ROOT / name for name in ("README.md", "Makefile", "environment.yml", ".ci/run")]
+TEXTS += [path for folder in ("docs", ".github", "binder") for path in sorted((ROOT / folder).rglob("*.*"))]
+ATTACKS = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><script>alert(1)</script>',
+    "' onmouseover='alert(1)",
+    "</script><script>alert(1)</script>",
+    "</title><script>alert(1)</script><!--",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+)
+
+
+# --- JupyterLab -------------------------------------------------------------------------------------------------------
+
+UNLOCKED = re.compile(
+    r"""ip[\s"'=]+(0\.0\.0\.0|\*|::)|token=(''|""|\s|$)|token\s*=\s*(''|"")|password\s*=\s*(''|"")|"""
+    r"""allow_origin|disable_check_xsrf|allow_remote_access|allow_unauthenticated_access"""
+)
+
+
+@pytest.mark.parametrize("path", [*CODE, *TEXTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_that_we_ship_unlocks_jupyterlab(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if UNLOCKED.search(line)] == []
+    if path.name != "open_lab.py":
+        assert "allow-root" not in "".join(lines)
+
+
+@pytest.mark.parametrize("line", ["jupyter lab --ip=0.0.0.0", "--IdentityProvider.token=''", '"--ip=*"', "--ip ::"])
+def test_an_unlocked_jupyterlab_would_be_noticed(line):
+    assert UNLOCKED.search(line)
+
+
+def load_module(path, monkeypatch):
+    monkeypatch.syspath_prepend(path.parent)
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_for_security", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def command_of_make_lab(monkeypatch, tmp_path):
+    commands = []
+    monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or 0)
+    load_module(ROOT / "tools" / "open_lab.py", monkeypatch).main()
+    return commands[0]
+
+
+def command_of_the_browser_tests(monkeypatch, tmp_path):
+    commands = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: commands.append(command) or pytest.fail("end"))
+    with (
+        pytest.raises(pytest.fail.Exception),
+        load_module(ROOT / "tests/browser/lab.py", monkeypatch).serve_lab(tmp_path),
+    ):
+        pass
+    return commands[0]
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+@pytest.mark.parametrize("find_command", [command_of_make_lab, command_of_the_browser_tests])
+def test_the_lab_listens_on_loopback_with_a_token_and_as_root_only_for_root(find_command, user, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["open_lab.py"])
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    command = find_command(monkeypatch, tmp_path)
+    assert [option for option in command if "ip=" in option] == ["--ip=127.0.0.1"]
+    assert ("--allow-root" in command) == (user == 0)
+    tokens = [option.partition("=")[2] for option in command if "token" in option]
+    assert all(len(token) >= 32 for token in tokens), "without the option JupyterLab draws a token by itself"
+    assert not UNLOCKED.search(" ".join(command))
+
+
+# --- No pickle --------------------------------------------------------------------------------------------------------
+
+
+def find_pickles(source):
+    """Return the calls and imports that would run code from a file."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            found += [name for name in names if name.split(".")[0] in ("pickle", "cPickle", "dill", "joblib", "shelve")]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "torch.hub.load"):
+            if not any(
+                option.arg == "weights_only" and ast.unparse(option.value) == "True" for option in node.keywords
+            ):
+                found.append(ast.unparse(node))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("read_pickle"):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
+            found.append("allow_pickle")
+    return found
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_code_unpickles_nothing(path):
+    assert find_pickles(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_notebooks_unpickle_nothing(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert find_pickles(cell.source) == [], cell.id
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.load('net.pt')",
+        "torch.load('net.pt', weights_only=False)",
+        "import pickle",
+        "from dill import load",
+        "np.load('a', allow_pickle=True)",
+        "pd.read_pickle('a')",
+    ],
+)
+def test_what_unpickles_would_be_noticed(source):
+    assert find_pickles(source)
+    assert not find_pickles("torch.load('net.pt', weights_only=True)")
+
+
+# --- Text that reaches HTML -------------------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """The elements of a piece of HTML as a browser would see them, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, text):
+        self.texts.append(text)
+
+
+def assert_harmless(text, scripts=0):
+    """Fail if HTML holds more scripts than its own, an image, or an attribute that runs code; return its elements."""
+    elements = Elements(text)
+    assert elements.tags.count("script") == scripts
+    assert not {"img", "iframe", "object", "embed", "link", "base"} & set(elements.tags)
+    assert not [name for name, value in elements.attributes if name.startswith("on") or "javascript:" in (value or "")]
+    return elements
+
+
+@pytest.mark.parametrize("attack", ATTACKS[:4])
+def test_an_attack_would_be_noticed(attack):
+    with pytest.raises(AssertionError):
+        assert_harmless(f"<p title='{attack}'>{attack}</p><p title=\"{attack}\"></p>")
+
+
+def test_only_the_curves_and_the_panel_make_html():
+    """So that the tests below are complete: who adds another place adds an injection to them."""
+    makers = {p.name for p in CODE if re.search(r"text/html|_repr_html_|\bHTML\(|html\.escape", p.read_text("utf-8"))}
+    assert {name for name in makers if (ROOT / "lenet_helpers" / name).exists()} == {"curves.py", "panel.py"}
+    assert {p.name for p in (ROOT / "lenet_helpers" / "explorers").glob("*.py") if p.name in makers} == {"net.py"}
+
+
+def make_loaders():
+    dataset = TensorDataset(torch.rand(40, 1, 28, 28), torch.arange(40) % 10)
+    return DataLoader(dataset, 32, shuffle=True), DataLoader(dataset, 32)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_exception_and_a_class_of_the_learners_own_stay_text_in_the_panel(attack):
+    error = type(attack, (Exception,), {})
+
+    class Broken(nn.Module):
+        def forward(self, X):
+            raise error(attack)
+
+    panel = TrainPanel(lambda: nn.Sequential(Broken(), make_lenet()), *make_loaders(), num_epochs=1)
+    with pytest.raises(error):
+        panel.start().wait(20)
+    alert = assert_harmless(panel._alert.value)
+    assert attack in "".join(alert.texts)
+    for shown in (panel._numbers, panel._curves, panel._table):
+        assert_harmless(shown.value)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_text_in_place_of_a_number_stays_out_of_the_curves(attack):
+    row = {"epoch": 1.0, **{key: 0.5 for key, *_ in CURVES}}
+    assert_harmless(draw_svg([row], 2))
+    with pytest.raises(TypeError):
+        draw_svg([{**row, "loss": attack}], 2)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_names_of_classes_layers_and_files_stay_text_in_the_saved_page(attack, tmp_path):
+    Named = type(attack, (nn.Identity,), {})
+    explorers = [
+        explore_net(make_lenet(), torch.rand(2, 28, 28), [0, 1], [attack] * 10),
+        explore_net(nn.Sequential(Named(), make_lenet()), torch.rand(2, 28, 28), [0, 1], None),
+        explore_net(nn.Sequential(nn.Bilinear(1, 1, 1), Named()), torch.rand(2, 28, 28)),
+    ]
+    explorers[0].show(torch.rand(28, 28), caption=attack)  # the page gives the name of an uploaded file as caption
+    for explorer in explorers:
+        explorer.save(tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        elements = assert_harmless(page, scripts=2)
+        assert elements.tags.count("title") == 1
+    assert "".join(explorers[0].classes) == attack * 10
+
+
+# --- What the page loads ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_scripts_and_styles_load_nothing_and_turn_no_text_into_elements(path):
+    source = path.read_text(encoding="utf-8")
+    addresses = set(re.findall(r"(?:https?:)?//[\w.-]+\.[a-z]{2,}[^\s\"'`)]*", source))
+    assert addresses <= {"http://www.w3.org/2000/svg"}, "a name space, which nothing loads"
+    loading = r"@import|@font-face|\bimport\s*\(|\bimport\b.*\bfrom\b|\bfetch\(|XMLHttpRequest|WebSocket|\burl\((?!#)"
+    assert re.findall(loading, source) == []
+    as_elements = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|srcdoc"
+    assert re.findall(as_elements, source) == [], "text goes through textContent"
+    assert re.findall(r"\beval\(|\bnew Function\b|setAttribute\(\s*[\"']on|javascript:", source) == []
+
+
+FOREIGN = re.compile(r"<\s*(script|iframe|link|object)\b|!\[[^\]]*\]\(\s*https?:|src\s*=\s*.?https?:")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_notebooks_load_nothing_from_the_network(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not re.search(
+            r"<\s*(script|iframe|link|object)\b|!\[[^\]]*\]\(\s*https?:|src\s*=\s*.?https?:", cell.source
+        )
+        for output in cell.get("outputs", []):
+            assert "application/javascript" not in output.get("data", {})
+            assert "<script" not in "".join(output.get("data", {}).get("text/html", ""))
+
+
+# --- What the machine loads -------------------------------------------------------------------------------------------
+
+
+def test_files_are_fetched_over_tls_only():
+    assert data.MIRRORS and all(mirror.startswith("https://") for mirror in data.MIRRORS)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in data.SHA256.values())
+    for path in CODE:
+        assert set(re.findall(r"http://[\w.]+", path.read_text(encoding="utf-8"))) <= {"http://www.w3.org"}, path
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_mirror_with_another_file_is_not_believed(index, mirror, raw, files):
+    right, files[NAMES[index]] = files[NAMES[index]], files[NAMES[(index + 2) % 4]]
+    with pytest.raises(FileNotFoundError, match=rf"{NAMES[index]} is damaged \(the SHA-256 is wrong\)"):
+        data.find_data()
+    assert not (raw / NAMES[index]).exists()
+    files[NAMES[index]] = right
+    assert {name: path.read_bytes() for name, path in data.find_data().items()} == files
+    assert listed(raw) == set(NAMES)
+
+
+def walk_requirements(lines, seen):
+    """Add the names of requirements, and of all that they require on this machine, to ``seen``."""
+    for requirement in map(Requirement, lines):
+        for extra in requirement.extras or {""}:
+            name = canonicalize_name(requirement.name)
+            if (name, extra) in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+                continue
+            seen.add((name, extra))
+            needed = [Requirement(line) for line in importlib.metadata.requires(name) or []]
+            needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": extra})]
+            for one in needed:
+                one.marker = None
+            walk_requirements(map(str, needed), seen)
+
+
+def test_every_package_that_is_installed_for_the_course_has_a_tested_version():
+    seen = set()
+    walk_requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]], seen)
+    names = {name for name, _ in seen}
+    assert len(names) > 50
+    assert sorted(names - set(TESTED)) == [], "run `make constraints` after the tests pass with these packages"
