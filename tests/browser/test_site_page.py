@@ -1,0 +1,164 @@
+"""The built pages in Chromium: nothing in site, slides and exports comes from elsewhere, is broken, or is unseen."""
+
+import functools
+import http.server
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import publish  # noqa: E402
+
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks" / "en").glob("*.ipynb"))
+EDITIONS = ["en", "zh"]
+PAGES = [*NOTEBOOKS, "index", "teaching", "search"]
+SEARCHES = {"en": ("receptive", "03_walk_the_shapes"), "zh": ("讲义", "teaching")}
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Stay silent."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Build site and slides, and serve them; gives the address."""
+    folder = tmp_path_factory.mktemp("build")
+    assert publish.build_site(folder / "site") == 0, "Sphinx warned: see its output"
+    for edition in EDITIONS:
+        publish.make_slides(ROOT / "notebooks" / edition / "01_build_the_encoder.ipynb", folder / "slides")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture
+def visit(page, built):
+    """Return a function that opens a page; all its requests must be answered, by this machine, without an error."""
+    faults = []
+    page.on("request", lambda sent: sent.url.startswith((built, "data:", "blob:")) or faults.append(sent.url))
+    page.on("response", lambda reply: reply.ok or reply.status == 304 or faults.append(f"{reply.status} {reply.url}"))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+
+    def visit(name):
+        page.goto(built + name, wait_until="networkidle")
+        assert faults == []
+
+    yield visit
+    page.close()
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere_and_pictures_are_seen(visit, page, built, edition, name):
+    visit(f"site/{edition}/{name}.html")
+    urls = page.evaluate("[...document.querySelectorAll('a[href]')].map((a) => a.href)")
+    targets = {}
+    for target, anchor in map(urldefrag, filter(lambda url: url.startswith(built), urls)):
+        if target not in targets:
+            reply = page.request.get(target)
+            assert reply.ok, target
+            targets[target] = reply.body().decode(errors="replace")
+        assert not anchor or f'id="{unquote(anchor)}"' in targets[target], f"{target}#{anchor}"
+    pictures = page.evaluate(
+        """() => [...document.querySelectorAll(".bd-article img")].map((image) => {
+            image.loading = "eager";
+            return image.decode().then(() => [image.alt, image.naturalWidth]);
+        }).reduce(async (all, one) => [...await all, await one], [])"""
+    )
+    assert all(alt.strip() and width > 50 for alt, width in pictures)
+    assert len(pictures) >= 1 or name in ("teaching", "search")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_pages_are_readable(visit, page, shoot, edition, scheme):
+    """Axe finds nothing that is hard to read; the theme's logo outside of all landmarks is let pass."""
+    page.emulate_media(color_scheme=scheme)
+    for name in PAGES:
+        visit(f"site/{edition}/{name}.html")
+        shoot(f"site_{edition}_{name}_{scheme}")
+        settings = {"preload": False, "rules": {"region": {"enabled": False}}}
+        found = Axe().run(page, options=settings).response["violations"]
+        said = [(rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]
+        assert said == [], name
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_solutions_and_answers_are_folded_and_formulas_drawn(visit, page, edition):
+    visit(f"site/{edition}/01_build_the_encoder.html")
+    assert page.locator(".bd-article details").count() >= 10
+    assert page.locator(".bd-article details[open]").count() == 0
+    assert page.get_by_text("def solution(n)").count() == 1 and not page.get_by_text("def solution(n)").is_visible()
+    page.locator("mjx-container svg").first.wait_for()
+    assert "widget-view" not in page.content()
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_search_finds_a_word(visit, page, edition):
+    word, name = SEARCHES[edition]
+    visit(f"site/{edition}/search.html?q={word}")
+    page.locator(f"#search-results a[href*='{name}.html']").first.wait_for()
+    visit(f"site/{edition}/search.html?q={'讲卷核' if edition == 'zh' else 'xyzzy'}")
+    page.locator("#search-results .search-summary").wait_for()
+    assert page.locator("#search-results li").count() == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_language_switch_leads_to_the_same_page(visit, page, name):
+    visit(f"site/en/{name}.html")
+    page.get_by_role("link", name="中文").click()
+    page.wait_for_url(f"**/site/zh/{name}.html")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    page.get_by_role("link", name="English").click()
+    page.wait_for_url(f"**/site/en/{name}.html")
+
+
+def test_the_bare_address_leads_to_the_course(visit, page, built):
+    page.goto(urljoin(built, "site/"))
+    page.wait_for_url("**/site/en/index.html")
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_slides_fit_and_can_be_paged_through(visit, page, shoot, edition):
+    visit(f"slides/{edition}/01_build_the_encoder.html")
+    page.locator("mjx-container svg").first.wait_for(state="attached")
+    shoot(f"slides_{edition}")
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total > 20
+    for number in range(1, total + 1):
+        height, width, most, wide = page.evaluate(
+            """[Reveal.getCurrentSlide().scrollHeight, Reveal.getCurrentSlide().scrollWidth,
+                Reveal.getConfig().height, Reveal.getConfig().width]"""
+        )
+        assert height <= most and width <= wide, page.locator("section.present:not(.stack)").inner_text()
+        assert page.evaluate("Reveal.isLastSlide()") == (number == total)
+        page.keyboard.press("Space")
+    assert page.get_by_text("def solution").count() == 0
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_an_export_prints_whole_figures(page, tmp_path, name):
+    path = publish.export(ROOT / "notebooks" / "en" / f"{name}.ipynb", tmp_path / "export")
+    asked = []
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 1000})  # an A4 page within its margins
+    page.goto(path.as_uri(), wait_until="networkidle")
+    assert [url for url in asked if not url.startswith(("data:", path.as_uri()))] == []
+    wide = page.evaluate(
+        """[...document.querySelectorAll("img, pre, table, mjx-container")].filter((one) => {
+            const box = one.getBoundingClientRect();
+            const cut = box.right > innerWidth || one.scrollWidth > one.clientWidth + 1;
+            return cut || one.tagName === "IMG" && box.height > 950;
+        }).map((one) => one.outerHTML.slice(0, 200))"""
+    )
+    assert wide == []
+    assert page.pdf(format="A4", print_background=True).startswith(b"%PDF")
