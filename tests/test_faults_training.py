@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from nets import make_lenet
+from nets import Bomb, make_lenet
 from test_training import CPU, is_finite, make_batches, make_small
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -138,31 +138,15 @@ def test_a_loop_that_is_left_in_the_middle_does_not_disturb_the_next_one():
     assert is_finite(net)
 
 
-class FullMemory(nn.Module):
-    """A layer that finds the memory of its GPU full from the ``strike``-th pass of one phase on."""
-
-    def __init__(self, phase, strike):
-        super().__init__()
-        self.phase, self.left = phase, strike
-
-    def tick(self, *arguments):
-        self.left -= 1
-        if self.left <= 0:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-    def forward(self, X):
-        if self.phase == "backward" and self.training:
-            X = X.clone().requires_grad_()
-            X.register_hook(self.tick)
-        elif self.phase == ("forward" if self.training else "evaluation"):
-            self.tick()
-        return X
+def make_full_memory(phase, strike):
+    """Return a layer that finds the memory of its GPU full from the ``strike``-th pass of one phase on."""
+    return Bomb(phase, strike, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), lasting=True)
 
 
 @pytest.mark.fault("training", "GPU out of memory")
 @pytest.mark.parametrize("phase, strike", [("forward", 1), ("forward", 4), ("backward", 4), ("evaluation", 2)])
 def test_a_full_memory_says_to_take_smaller_batches(phase, strike):
-    net = make_small(FullMemory(phase, strike))
+    net = make_small(make_full_memory(phase, strike))
     with pytest.raises(torch.OutOfMemoryError, match="out of memory") as caught:
         train(net)
     assert [note.startswith("Choose a smaller batch size") for note in caught.value.__notes__] == [True]
@@ -174,7 +158,7 @@ def test_a_full_memory_says_to_take_smaller_batches(phase, strike):
 @pytest.mark.fault("training", "GPU out of memory")
 @pytest.mark.fault("training", "a net of another shape")
 @pytest.mark.parametrize(
-    "layer, cure", [(FullMemory("forward", 2), "smaller batch size"), (nn.Linear(784, 100), "walk_shapes(net)")]
+    "layer, cure", [(make_full_memory("forward", 2), "smaller batch size"), (nn.Linear(784, 100), "walk_shapes(net)")]
 )
 def test_the_panel_names_the_cure_beside_the_cause(layer, cure):
     panel = TrainPanel(lambda: make_small(layer), *loaders(), num_epochs=1).start()

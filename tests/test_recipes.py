@@ -168,4 +168,5 @@ def test_table_lines_up_with_one_seed_or_more():
     head, first, second = format_rows([row, one_seed]).splitlines()
     assert "0.912 ± 0.001" in first and "61,706" in first and "±" not in second
     assert len(head) == len(first) == len(second)
-    assert head.index("validation") == first.index("0.920")
+    assert head.index("train loss") == first.index("0.300")
+    assert len(format_rows([row | {"title": max((r.title for r in RECIPES.values()), key=len)}]).splitlines()[0]) <= 90

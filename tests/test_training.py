@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from d2l import torch as d2l
-from nets import make_lenet
+from nets import Bomb, make_lenet
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
@@ -265,27 +265,6 @@ def test_reads_are_counted():
 
 
 # --- Interrupts -------------------------------------------------------------------------------------------------------
-
-
-class Bomb(nn.Module):
-    """A layer that interrupts the ``strike``-th pass of one phase: forward, backward or evaluation."""
-
-    def __init__(self, phase, strike):
-        super().__init__()
-        self.phase, self.left = phase, strike
-
-    def tick(self, *arguments):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def forward(self, X):
-        if self.phase == "backward" and self.training:
-            X = X.clone().requires_grad_()
-            X.register_hook(self.tick)
-        elif self.phase == ("forward" if self.training else "evaluation"):
-            self.tick()
-        return X
 
 
 @pytest.mark.fault("training", "KeyboardInterrupt in forward, backward, evaluation")
