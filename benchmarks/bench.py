@@ -58,8 +58,8 @@ class Plan:
         self.quick = quick
         self.counts = (1280, 256) if quick else None  # training and test images
         self.rounds = 1 if quick else 5
-        self.d2l_epochs, self.epochs = (1, 1) if quick else (2, 10)  # ours as many as notebook 04
-        self.memory_epochs = (1, 1) if quick else (2, 6)  # d2l's and ours: about as long as each other
+        self.d2l_epochs, self.epochs = (1, 1) if quick else (1, 5)
+        self.memory_epochs = (1, 1) if quick else (1, 4)  # d2l's and ours: about as long as each other
         self.seeds = 1 if quick else 3
         self.growth_rounds = 1 if quick else 3
         batch_sizes, threads = ((256,), (1,)) if quick else ((64, 256, 1024), (1, 2))

@@ -80,7 +80,7 @@ def read_notebook(quick):
 async def hold_class(size, quick):
     """Let so many learners run the notebook at once; return their seconds and their memory in MiB."""
     pids = []
-    with MemoryWatch(pids, interval=0.25) as memory:
+    with MemoryWatch(pids) as memory:
         seconds = await asyncio.gather(*(learn(read_notebook(quick), pids) for _ in range(size)))
     return {
         "learners": size,

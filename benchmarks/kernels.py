@@ -51,7 +51,7 @@ class MemoryWatch(threading.Thread):
     ``together`` the peak of the sum of all proportional set sizes.
     """
 
-    def __init__(self, pids, interval=0.1):
+    def __init__(self, pids, interval=0.25):
         super().__init__(daemon=True)
         self.pids, self.interval, self.done = pids, interval, threading.Event()
         self.uss, self.pss, self.together = {}, {}, 0.0

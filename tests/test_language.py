@@ -2,6 +2,7 @@
 
 import ast
 import gettext
+import os
 import re
 import string
 import sys
@@ -21,6 +22,7 @@ HELPERS = ROOT / "lenet_helpers"
 sys.path.insert(0, str(ROOT / "tools"))
 
 import catalogue  # noqa: E402
+import open_lab  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,17 @@ def test_the_environment_is_stronger_than_the_folder_and_a_line_is_stronger_than
     assert _("Train") == "训练"
     use_language(None)
     assert _("Train") == "Train"
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_make_lab_opens_the_chosen_edition_and_leaves_each_notebook_its_own_language(monkeypatch, name):
+    monkeypatch.setenv("LENET_LANGUAGE", name)
+    started = []
+    monkeypatch.setattr("subprocess.call", lambda command: started.append((command, "LENET_LANGUAGE" in os.environ)))
+    open_lab.main()
+    [(command, overruled)] = started
+    assert f"--LabApp.default_url=/lab/tree/notebooks/{name}/01_build_the_encoder.ipynb" in command
+    assert not overruled
 
 
 def test_an_unknown_language_is_refused(monkeypatch):

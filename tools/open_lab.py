@@ -19,6 +19,7 @@ def main():
         print("No screen here: open the address with the token that JupyterLab prints below.", flush=True)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
+    os.environ.pop("LENET_LANGUAGE", None)  # it chose the notebook; each notebook speaks its folder's language
     return subprocess.call(command + sys.argv[1:])
 
 
