@@ -21,14 +21,17 @@ nb_mime_priority_overrides = [("html", "image/png", 1)]
 html_theme = "sphinx_book_theme"
 html_theme_options = {
     "article_header_end": ["language.html", "article-header-buttons.html"],
-    "footer_content_items": ["copyright.html"],
+    "footer_content_items": ["license.html"],
     "navbar_persistent": [],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
     "show_toc_level": 2,
     "use_fullscreen_button": False,
 }
+html_context = {"default_mode": "auto"}
+html_sidebars = {"**": ["home.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 html_static_path = ["_static", str(MATHJAX)]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 templates_path = ["_templates"]
 html_use_index = False

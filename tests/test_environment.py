@@ -44,7 +44,8 @@ def test_the_packages_that_the_course_names_are_dependencies():
     assert {"torch", "torchvision", "d2l", "matplotlib", "ipywidgets", "nbval", "jupyterlab"} <= names
 
 
-def test_help_lists_every_command_that_the_readme_names():
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_help_lists_every_command_that_the_readme_names(name):
     commands = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.M))
-    named = set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"\bmake ([a-z]+)", (ROOT / name).read_text(encoding="utf-8")))
     assert {"lab", "test"} <= named <= commands

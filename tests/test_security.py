@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("lenet_helpers", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
 PAGES = [path for path in sorted((ROOT / "lenet_helpers").rglob("*")) if path.suffix in (".js", ".css", ".html")]
-TEXTS = [ROOT / name for name in ("README.md", "Makefile", "environment.yml", ".ci/run")]
+TEXTS = [ROOT / name for name in ("README.md", "README.zh.md", "Makefile", "environment.yml", ".ci/run")]
 TEXTS += [path for folder in ("docs", ".github", "binder") for path in sorted((ROOT / folder).rglob("*.*"))]
 ATTACKS = (
     "<script>alert(1)</script>",

@@ -38,6 +38,12 @@ def test_a_picture_is_named_by_its_section_and_a_widget_by_itself():
     assert cells["window-widget"].metadata.mystnb.image.alt.startswith("WindowExplorer: ")
 
 
+def test_chinese_sentences_are_joined_and_other_lines_are_left_alone():
+    kept = "图像：\n- 一张；\n- 两张。\n\n| 甲 |\n规则是：\n$$n$$\n运行：\n```\nmake lab\n```\nOne.\nTwo."
+    assert publish.CHINESE_BREAK.sub("", kept) == kept
+    assert publish.CHINESE_BREAK.sub("", "先看。\n`X` 是图像，\n**再**猜。") == "先看。`X` 是图像，**再**猜。"
+
+
 def test_an_export_is_one_file_that_holds_everything(tmp_path):
     path = ROOT / "notebooks" / "en" / "04_train_on_fashion_mnist.ipynb"
     page = publish.export(path, tmp_path / "export").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Publish notebooks with the outputs that are stored in them: nothing is run, nothing comes from the network.
+"""Publish notebooks with the outputs that are stored in them: no notebook is run.
 
 tools/publish.py site                   write both editions to build/site, with search and a language switch
 tools/publish.py export NOTEBOOK ...    write build/export/EDITION/NAME.html, one file that is ready to print
@@ -11,19 +11,36 @@ import mimetypes
 import re
 import shutil
 import sys
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+import torch
 from nbconvert import HTMLExporter, SlidesExporter
 from sphinx.cmd.build import main as sphinx_build
+from torch import nn
+
+from lenet_helpers import load_data_fashion_mnist
+from lenet_helpers.explorers import explore_net
+from lenet_helpers.language import speaking
+from lenet_helpers.recipes import RECIPES, make_lenet, recipe_steps
 
 ROOT = Path(__file__).parents[1]
 SITE, BUILD = ROOT / "site", ROOT / "build"
 MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
 REVEAL = Path(find_spec("sphinx_revealjs").origin).parent / "_static" / "revealjs"
 LANGUAGES = {"en": "en", "zh": "zh_CN"}  # Sphinx's names for the languages of the editions
+PROMPTS = {"en": ("Show the solution", "Hide the solution"), "zh": ("展开参考答案", "收起参考答案")}
+BELOW_EXPLORER = "overview-drive-text"  # the cell that follows the first picture of it in notebook 06
+LIVE = {
+    "en": 'Above is a picture. <a href="explorer.html">Open a live explorer</a>: its net learned for one epoch.',
+    "zh": '上面只是图片。<a href="explorer.html">打开一个能操作的探索器</a>：里面的网络训练了一个迭代周期。',
+}
 TEACHING = {"en": "teaching.md", "zh": "teaching.zh.md"}
+# A new line for each sentence, which would show as a space; not before a list, a table, a heading, code or a formula.
+CHINESE_BREAK = re.compile(r"(?<=[，。：；！？）])\n(?!\s|[-*] |\d+\. |[|#<]|```|\$\$|!\[)")
 NOT_ON_SLIDES = {"exercises", "questions"}
 
 
@@ -49,15 +66,40 @@ def build_site(folder):
         pages = source / "notebooks" / edition
         shutil.copytree(SITE / edition, pages)
         shutil.copy(ROOT / "docs" / TEACHING[edition], pages / "teaching.md")
+        for path in pages.glob("*.md"):
+            path.write_text(CHINESE_BREAK.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
         for path in sorted((ROOT / "notebooks" / edition).glob("*.ipynb")):
-            nbformat.write(prepare(path), pages / path.name)
+            notebook = prepare(path)
+            notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {path.stem[:2]} ", 1)
+            for cell in notebook.cells:
+                if cell.id == BELOW_EXPLORER:
+                    cell.source = f"{LIVE[edition]}\n\n{cell.source}"
+            nbformat.write(notebook, pages / path.name)
         title = (pages / "index.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        show, hide = PROMPTS[edition]
         settings = ["-D", f"language={language}", "-D", f"html_title={title}"]
+        settings += ["-D", f"nb_code_prompt_show={show}", "-D", f"nb_code_prompt_hide={hide}"]
         doctrees = str(source / "doctrees" / edition)
         command = ["-q", "-W", "--keep-going", "-c", str(SITE), "-d", doctrees, *settings]
         status |= sphinx_build([*command, str(pages), str(folder / edition)])
+    shutil.rmtree(folder / "jupyter_execute")  # what myst-nb works with
     shutil.copy(SITE / "index.html", folder)
+    save_explorers(folder)
     return status
+
+
+def save_explorers(folder):
+    """Train a LeNet for one epoch, which takes seconds, and save the explorer of it as a live page of each edition."""
+    recipe = replace(RECIPES["modern"], make_net=partial(make_lenet, nn.ReLU, nn.MaxPool2d), num_epochs=1)
+    train_iter, test_iter = load_data_fashion_mnist(128)
+    torch.manual_seed(0)
+    net = recipe.make_net()
+    for _ in recipe_steps(recipe, net, train_iter, test_iter, torch.device("cpu")):
+        pass
+    X, y = next(iter(test_iter))
+    for edition in LANGUAGES:
+        with speaking(edition):
+            explore_net(net, X, y).save(folder / edition / "explorer.html")
 
 
 def export(path, folder):
@@ -115,10 +157,12 @@ def embed(path):
 
 
 def prepare(path):
-    """Read a notebook, fold its solutions, and describe its pictures to readers who do not see them."""
+    """Read a notebook, fold its solutions, join Chinese lines, and describe pictures to readers who do not see them."""
     notebook = nbformat.read(path, as_version=4)
     heading = ""
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = CHINESE_BREAK.sub("", cell.source)
         heading = (re.findall(r"^#+ (.+)", cell.source, flags=re.M) or [heading])[-1]
         if cell.metadata.get("jupyter", {}).get("source_hidden"):
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-cell"]
