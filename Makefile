@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test notebooks translate catalogue lint figures film faults site export slides handout seeds ablation bench bench-class data constraints clean
+.PHONY: help lab test long-use notebooks translate catalogue lint figures film faults site export slides handout seeds ablation bench bench-class data constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ lab: data  ## set up, and open JupyterLab on the first notebook
 
 test: data  ## set up, and run every test: units, browser, notebooks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+long-use: data  ## 200 trainings in one kernel and 500 images in one page: does anything pile up? (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long_use tests $(ARGS)
 
 notebooks: data  ## run every notebook and store its outputs
 	$(BIN)/python tools/refresh_notebooks.py $(ARGS)
@@ -37,7 +40,7 @@ film: data  ## film the train panel for the README; needs Chromium
 faults: $(READY)  ## write the fault matrix into tests/README.md
 	$(BIN)/python tools/list_faults.py
 
-site: $(READY)  ## build the web pages of both editions in build/site
+site: data  ## build the web pages of both editions in build/site
 	$(BIN)/python tools/publish.py site
 
 NOTEBOOK ?= notebooks/en/01_build_the_encoder.ipynb

@@ -1,6 +1,7 @@
 """A panel of sliders and buttons that trains a net inside a notebook, while other cells go on answering."""
 
 import base64
+import contextvars
 import html
 import math
 import signal
@@ -67,7 +68,7 @@ class TrainPanel:
         self._cell, self._execution = find_cell()
         for panel in list(_panels):
             if self._cell is not None and panel._cell == self._cell and panel._execution != self._execution:
-                panel.stop()  # its cell runs again, and shows this panel in its place
+                panel._retire()  # its cell runs again, and shows this panel in its place
         _panels.add(self)
         hear_interrupts()
 
@@ -75,14 +76,15 @@ class TrainPanel:
         """Start a new run with the settings of the controls, unless one is going on; return the panel."""
         with self._guard:
             if self.state not in BUSY:
-                self._error = self._thread = None
-                self._show_alert("")
+                self._forget_error()
                 try:  # here and not in the thread: a net draws its weights from the random numbers that all cells share
                     settings = self.num_epochs.value, self._read_lr(), self.batch_size.value, self.seed.value
                     self._runs.append(Run(self._make_net, self._train_iter, self._test_iter, *settings))
                 except Exception as error:
                     self._enter(self._fail(error))
                 else:
+                    for run in self._runs[:-1]:
+                        run.let_go()
                     self._launch()
         return self
 
@@ -93,6 +95,7 @@ class TrainPanel:
         """
         with self._guard:
             if self.state not in BUSY and self._can_resume():
+                self._forget_error()  # of an attempt to start another run since then
                 if self._runs[-1].state == "finished":
                     self._runs[-1].extend(self.num_epochs.value)
                 self._launch()
@@ -131,13 +134,22 @@ class TrainPanel:
     def runs(self):
         return [run.describe() for run in self._runs]
 
+    def _retire(self):
+        """Stop, and take the widgets out of the page and the kernel; what else the panel holds stays to be read."""
+        self.stop()
+        self._displays = []
+        close(self._view)
+
     # The training thread. Of the notebook it touches only traits of the widgets and, at the end, the stored picture.
 
     def _launch(self):
         self._stop.clear()
         self._enter("waiting" if _turn.locked() else "running")
         self._draw()
-        self._thread = threading.Thread(target=self._work, name="TrainPanel", daemon=True)
+        # What the thread sends belongs to the click or cell that has started it. Else the kernel takes it for an answer
+        # to the latest message of any page, and waits for clicks where that page will no longer send them.
+        work = contextvars.copy_context().run
+        self._thread = threading.Thread(target=work, args=(self._work,), name="TrainPanel", daemon=True)
         self._thread.start()
 
     def _work(self):
@@ -194,6 +206,10 @@ class TrainPanel:
         else:
             self._show_alert(_("Stopped: {error}.").format(error=error))
         return state
+
+    def _forget_error(self):
+        self._error = self._thread = None
+        self._show_alert("")
 
     def _read_lr(self):
         """Return the learning rate as the slider shows it, in three digits, so that what is read can be repeated."""
@@ -301,6 +317,7 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # the CPU's alone: a GPU's would not be put back
             self.net = make_net()
+            check_net(self.net)
             self.net.apply(init_weights)
             stream.set_state(torch.get_rng_state())
         self.net.to(self._device, memory_format=torch.channels_last)
@@ -362,6 +379,10 @@ class Run:
     def note_step(self):
         """Let the history end with the latest step."""
         self.history = self.live_history()
+
+    def let_go(self):
+        """Give up the net and the images, which only the latest run of a panel needs, and keep what is told of it."""
+        self.net = self._optimizer = self._loaders = self._steps = None
 
     def break_off(self, state):
         """End the run at the last row of its history, because of an error."""
@@ -430,6 +451,12 @@ class LearningRateSlider(widgets.FloatLogSlider):
         """Return the state with the step before the value: the page applies them in this order."""
         return dict(sorted(super().get_state(*args, **kwargs).items()))
 
+    @traitlets.validate("value")
+    def _validate_value(self, proposal):
+        if math.isnan(proposal["value"]):
+            raise traitlets.TraitError("the learning rate must be a number, for example 0.9; it is nan")
+        return super()._validate_value(proposal)
+
     @staticmethod
     def find_step(value):
         """Return a step of about 0.05 decades that leads from the left end to ``value`` in whole steps."""
@@ -466,6 +493,17 @@ def check_arguments(make_net, train_iter, test_iter, num_epochs, lr, seed):
         raise ValueError(f"num_epochs must be at most {MAX_EPOCHS}, the end of the slider; it is {num_epochs}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number from 0 to {MAX_SEED}; it is {seed!r}")
+
+
+def check_net(net):
+    """Raise TypeError or ValueError, saying what to do, for what ``make_net`` returned if it cannot be trained."""
+    if not isinstance(net, torch.nn.Module):
+        text = _("make_net() must return a net, an nn.Module, and returned {kind}; does it end in `return`?")
+        raise TypeError(text.format(kind=type(net).__name__))
+    if next(net.parameters(), None) is None:
+        raise ValueError(
+            _("the net has no parameters, so there is nothing to train: give it a layer such as nn.Linear")
+        )
 
 
 def read_batch_size(loader):
@@ -606,6 +644,16 @@ def tabulate(runs):
     heads = "".join(f'<th scope="col">{name}</th>' for name in names)
     caption = _("Runs, with the best and the last test accuracy")
     return f'<table class="lenet-runs"><caption>{caption}</caption><tr>{heads}</tr>{"".join(rows)}</table>'
+
+
+def close(widget):
+    """Close a widget, its children, and their layouts and styles."""
+    for name in widget.keys:
+        value = getattr(widget, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, widgets.Widget):
+                close(part)
+    widget.close()
 
 
 def find_cell():

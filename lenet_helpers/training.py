@@ -19,11 +19,11 @@ from lenet_helpers.language import _
 def evaluate_accuracy_gpu(net, data_iter, device=None):
     """Return the share of examples in ``data_iter`` that ``net`` classifies correctly, in [0, 1].
 
-    Runs on ``device``, by default the one that holds the net's parameters. Leaves the net in the mode it found it in.
-    Raises ValueError if ``data_iter`` is empty.
+    Runs on ``device``, by default the one that holds the net's parameters, or the CPU for a net without any. Leaves
+    the net in the mode it found it in. Raises ValueError if ``data_iter`` is empty.
     """
     if device is None:
-        device = next(net.parameters()).device
+        device = next((p.device for p in net.parameters()), "cpu")
     was_training = net.training
     net.eval()
     correct, total = torch.zeros((), dtype=torch.int64, device=device), 0

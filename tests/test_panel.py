@@ -1,9 +1,12 @@
 """The train panel as a Python object: no browser, no kernel, a small random data set."""
 
+import gc
 import math
 import threading
 import time
+import weakref
 
+import comm
 import pytest
 import torch
 from torch import nn
@@ -186,6 +189,7 @@ def test_moving_a_control_trains_nothing():
     assert panel.state == "ready" and panel._thread is None and panel.runs == []
 
 
+@pytest.mark.fault("panel and explorers", "Train clicked 50 times")
 def test_one_click_is_one_run(gate, gated):
     gated._train_button.click()
     thread = gated._thread
@@ -298,6 +302,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_history():
     assert panel.runs[0]["end"].startswith("diverged at epoch 1.6") and panel._continue_button.disabled
 
 
+@pytest.mark.fault("panel and explorers", "two and three panels")
 def test_a_second_panel_waits_its_turn(gate, gated):
     second = TrainPanel(make_net, *load(32), num_epochs=1)
     gated.start()
@@ -312,6 +317,7 @@ def test_a_second_panel_waits_its_turn(gate, gated):
     assert gated.state == "finished" and second.state == "finished"
 
 
+@pytest.mark.fault("panel and explorers", "two and three panels")
 def test_a_waiting_panel_can_be_stopped(gate, gated):
     second = TrainPanel(make_net, *load(32), num_epochs=1)
     gated.start()
@@ -321,6 +327,7 @@ def test_a_waiting_panel_can_be_stopped(gate, gated):
     assert gated.state == "running"
 
 
+@pytest.mark.fault("panel and explorers", "cell run again ten times")
 def test_running_the_cell_again_stops_the_old_run(gate, monkeypatch):
     place = {"now": ("cell 4", "first")}
     monkeypatch.setattr(panel_module, "find_cell", lambda: place["now"])
@@ -336,6 +343,33 @@ def test_running_the_cell_again_stops_the_old_run(gate, monkeypatch):
     gate.permits.release(1000)
     old.wait(20)
     assert old.state == "stopped"
+
+
+def test_a_panel_that_is_replaced_closes_its_widgets_and_keeps_its_results(monkeypatch):
+    place = {"now": ("cell 4", "first")}
+    monkeypatch.setattr(panel_module, "find_cell", lambda: place["now"])
+    open_comms = comm.get_comm_manager().comms  # one for each widget, layout and style
+    before = set(open_comms)
+    old = TrainPanel(make_net, *load(32), num_epochs=1)
+    old.start().wait(60)
+    opened = set(open_comms) - before
+    place["now"] = ("cell 4", "second")
+    new = TrainPanel(make_net, *load(32), num_epochs=1)
+    assert len(opened) > 20 and not opened & set(open_comms)
+    assert old.state == "finished" and old.net is not None and len(old.runs) == 1
+    old.start().wait(60)  # a name that still points to it can go on without the page
+    assert len(old.runs) == 2
+    new.start().wait(60)
+
+
+def test_only_the_latest_run_holds_a_net():
+    panel = TrainPanel(make_net, *load(32), num_epochs=1)
+    panel.start().wait(60)
+    first = weakref.ref(panel.net)
+    panel.start().wait(60)
+    gc.collect()
+    assert first() is None and panel.net is not None
+    assert len(panel.runs) == 2 and panel.runs[0]["last"] is not None
 
 
 def test_finished_runs_stay_as_pale_curves_and_in_the_table():

@@ -101,6 +101,12 @@ def test_the_accuracy_is_d2ls(make_loaders):
     assert accuracy == d2l.evaluate_accuracy_gpu(net, test_iter)
 
 
+@pytest.mark.parametrize("device", [None, CPU])
+def test_the_accuracy_of_a_net_without_parameters_is_measured_on_the_cpu(device):
+    scores = torch.eye(10)[torch.tensor([3, 1, 4, 1])]
+    assert evaluate_accuracy_gpu(nn.Flatten(), [(scores, torch.tensor([3, 1, 4, 2]))], device) == 0.75
+
+
 def test_the_accuracy_counts_every_example_once():
     """With mini-batches of unequal size, the mean of their accuracies would be wrong."""
     y = torch.arange(10)

@@ -219,6 +219,7 @@ def test_upload_shows_its_steps(root, page, tmp_path, shoot):
     expect(root.locator(".steps figure")).to_have_count(0)
 
 
+@pytest.mark.fault("panel and explorers", "an upload that is no image")
 def test_upload_that_is_no_image_gets_a_message(root, page):
     before = root.get_by_role("status", name="shown image").inner_text()
     upload(root, "notes.txt", b"this is text", "text/plain")
