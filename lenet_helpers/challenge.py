@@ -116,5 +116,5 @@ def tell_place(rows, accuracy, num_parameters):
         lines.append(f"{'→' if index == place else ' '} {value:.3f}  {told}  {title}")
     if place:
         lack = f"{entries[place - 1][0] - accuracy:.4f}"
-        lines.append(_("It lacks {lack} on the row above it.").format(lack=lack))
+        lines.append(_("It is {lack} below the row above it.").format(lack=lack))
     return lines

@@ -126,7 +126,8 @@ class Reply:
                 steps = steps.tb_next
             line = _(" (line {line} of its cell)").format(line=steps.tb_lineno) if steps else ""
             raised = _("{who} raised {error}").format(who=who, error=f"{type(error).__name__}: {error}") + line
-        self.require(False, _("an answer"), raised, _("print the shapes on the way to find the place"))
+            hint = find_cure(error)
+        self.require(False, _("an answer"), raised, hint)
 
     def run_net(self, X):
         """Return the scores of the received net for ``X``, in test mode; what is no net is reported."""
@@ -194,6 +195,20 @@ def agrees(received, expected):
     return torch.allclose(received.double(), expected, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE)
 
 
+def find_cure(error):
+    """Return a hint for an exception that a learner's code raised, or an empty text."""
+    told = str(error)
+    if isinstance(error, NameError):
+        return _("is the name spelled as where it was made, and has the cell that makes it been run?")
+    if "grad_fn" in told:
+        return _("the tensor that you ask for a gradient was not computed from one with requires_grad=True")
+    if "leaf" in told and "in-place" in told:
+        return _("change weights inside `with torch.no_grad():`, where nothing is recorded")
+    if isinstance(error, RuntimeError | IndexError | ValueError):
+        return _("print the shapes on the way to find the place")
+    return ""
+
+
 def find_form_slip(received, expected):
     """Return a hint if the type or the shape is wrong, and None if both are right."""
     received, expected = as_tensor(received), as_tensor(expected)
@@ -209,14 +224,17 @@ def find_form_slip(received, expected):
             return _("the axes are in another order: the shape must be {shape}").format(shape=shape)
         return _("the shape must be {shape}, and is {received}").format(shape=shape, received=tuple(received.shape))
     if received.is_floating_point() and not expected.is_floating_point():
-        return _("whole numbers are asked for: divide with //, which rounds down, and not with /")
+        return _("whole numbers are asked for: divide with // and not with /, or make the tensor with dtype=torch.long")
     return None
 
 
 def find_general_slip(received, expected):
     """Return a hint for a result of the right shape that is wrong in a regular way, or an empty text."""
     if received.isnan().any():
-        return _("NaN comes from 0/0 or ∞/∞: exp of a large number is ∞, so take the largest away first")
+        return _(
+            "NaN comes from 0/0 or ∞/∞: exp of a large number is ∞, so give exp no number far above 0; "
+            "in a softmax, take the largest away first"
+        )
     if received.isinf().any():
         return _("∞ comes from the logarithm of 0, or from exp of a large number: look for a function that avoids it")
     if not received.any() and (expected.is_floating_point() or expected.numel() > 1):
@@ -536,6 +554,7 @@ def check_make_other_net(ask):
 # 04 Train on Fashion-MNIST
 
 LENET_WEIGHTS = [(6, 1, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84)]
+LENET_CONVOLUTIONS = sum(math.prod(shape) + shape[0] for shape in LENET_WEIGHTS if len(shape) == 4)
 
 
 @check("Six random mini-batches agree")
@@ -737,7 +756,7 @@ def check_escape(ask):
     right = (reply.run_net(X[8192:]).argmax(1) == y[8192:]).double().mean()
     plateau = abs(loss.item() - math.log(10)) < 0.1
     hint = (
-        _("a loss near 2.303: it is still on the plateau")
+        _("a loss near 2.303: it is still on the plateau, or steps that are too long threw it back")
         if plateau
         else _("it moves, but slowly: raise the learning rate, or draw wider weights")
     )
@@ -966,6 +985,10 @@ def check_make_small_net(ask):
     hint = _("most parameters sit in the first linear layer: let it read fewer features")
     expected = _("at most {count} parameters").format(count=f"{BUDGET:,}")
     reply.require(count <= BUDGET, expected, f"{count:,}", hint)
+    spent = sum(p.numel() for layer in convolutions for p in layer.parameters())
+    hint = _("give the convolutions more channels, and pay for them with fewer units")
+    expected = _("more than LeNet's {count} parameters in the convolutions").format(count=f"{LENET_CONVOLUTIONS:,}")
+    reply.require(spent > LENET_CONVOLUTIONS, expected, f"{spent:,}", hint)
 
 
 def require_scores(reply, X):
@@ -976,6 +999,9 @@ def require_scores(reply, X):
     reply.require(shape == (count, 10), expected, f"{shape}")
     same = torch.equal(scores[:1].expand(scores.shape), scores)
     reply.require(not same, _("scores that depend on the image"), _("the same scores for all images"))
+    shares = bool((scores >= 0).all()) and torch.allclose(scores.sum(1), torch.ones(count), atol=1e-4)
+    hint = _("the loss takes the softmax itself: end with the linear layer")
+    reply.require(not shares, _("scores, before any softmax"), _("probabilities, which add up to 1"), hint)
     return scores
 
 

@@ -16,6 +16,12 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
+def write_plainly(*texts):
+    """Let matplotlib draw names as they are: in a class called "$x_{$" it would look for a formula, and fail."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
 def show_images(images, titles=None, ncols=8):
     """Draw images as dark ink on white, in rows of ``ncols``; each has shape (1, H, W) or (H, W), values in [0, 1]."""
     images = [image.reshape(image.shape[-2:]) for image in images]
@@ -38,10 +44,10 @@ def show_shares(names, **counts):
         shares = [100 * value / sum(values) for value in values]
         bars = axes.barh(places, shares, height, label=label.replace("_", "-"), color=("#0072b2", "#e69f00")[index % 2])
         axes.bar_label(bars, [f"{value:,}" for value in values], padding=3)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlim(0, 100)
     axes.invert_yaxis()
-    axes.legend(loc="lower right")
+    write_plainly(*axes.legend(loc="lower right").get_texts())
     return figure
 
 
@@ -62,7 +68,7 @@ def _draw_grid(images, titles, ncols, **style):
         axes = grid[index]
         axes.imshow(np.asarray(image.detach().cpu() if hasattr(image, "detach") else image), **style)
         if titles is not None:
-            axes.set_title(titles[index], fontsize=9)
+            axes.set_title(titles[index], fontsize=9, parse_math=False)
     return figure
 
 
@@ -91,11 +97,11 @@ def show_ablation(rows, references=(), yours=None, measure="test_acc"):
     for reference, color in zip(references, _REFERENCE_COLORS, strict=False):
         label = f"{reference['accuracy']:.3f}  {reference['title']}"
         axes.axvline(reference["accuracy"], linestyle="--", linewidth=1.2, color=color, label=label)
-    axes.set_yticks(range(len(titles)), titles)
+    axes.set_yticks(range(len(titles)), titles, parse_math=False)
     axes.set_ylim(len(titles) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
     if references:
-        figure.legend(loc="outside lower center", fontsize=9, title="published")
+        write_plainly(*figure.legend(loc="outside lower center", fontsize=9, title="published").get_texts())
     return figure
 
 
@@ -110,7 +116,7 @@ def show_slopes(x, functions, slopes):
             axes.plot(x, values, label=name, **style)
         axes.set(title=title, xlabel="x")
         axes.grid(alpha=0.3)
-        axes.legend()
+        write_plainly(*axes.legend().get_texts())
     return figure
 
 
@@ -121,7 +127,7 @@ def show_sizes(names, sizes, ylabel):
     for (name, values), style, marker in zip(sizes.items(), _LINE_STYLES, "os^D", strict=False):
         axes.plot(names, values, label=name, marker=marker, **style)
     axes.grid(alpha=0.3)
-    axes.legend()
+    write_plainly(*axes.legend().get_texts(), *axes.get_xticklabels())
     return figure
 
 
@@ -134,7 +140,7 @@ def show_losses(histories):
         axes.plot([row["epoch"] for row in history], [row["loss"] for row in history], label=name, **style)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend()
+    write_plainly(*axes.legend().get_texts())
     return figure
 
 
@@ -143,7 +149,7 @@ def show_costs(stages, floor=None):
 
     ``floor``, the milliseconds of bare arithmetic, is one more bar and a dashed line.
     """
-    figure = Picture(figsize=(7.5, 1.1 + 0.42 * (len(stages) + (floor is not None))), layout="constrained")
+    figure = Picture(figsize=(7.5, 1.4 + 0.42 * (len(stages) + (floor is not None))), layout="constrained")
     axes = figure.add_subplot(xlabel="milliseconds per mini-batch")
     names = list(stages)
     waiting, computing = ([pair[part] for pair in stages.values()] for part in (0, 1))
@@ -156,7 +162,8 @@ def show_costs(stages, floor=None):
         axes.axvline(floor, linestyle="--", linewidth=1, color="#009e73")
     axes.margins(x=0.12)
     axes.invert_yaxis()
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    write_plainly(*axes.get_yticklabels())
     return figure
 
 
@@ -172,8 +179,8 @@ def show_heat_map(values, rows, columns, ylabel, xlabel, label):
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value < 0.5 else "black")
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(columns)), columns, parse_math=False)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
     figure.colorbar(image, label=label)
     return figure
 

@@ -78,6 +78,11 @@ class Mirrored(nn.Module):
         return self.net(X) if self.training else (self.net(X) + self.net(X.flip(-1))) / 2
 
 
+def make_mirrored():
+    """Return the modern LeNet with mirrored testing."""
+    return Mirrored(make_modern())
+
+
 def make_record():
     """Return the deep net with mirrored testing."""
     return Mirrored(make_deep())
@@ -178,6 +183,7 @@ ROWS = (
     Recipe("batch_norm", "+ batch norm", make_modern),
     Recipe("modern", "+ better steps: modern LeNet", make_modern, **MODERN),
     Recipe("flips", "+ random flips", make_modern, **MODERN, augment=(flip,)),
+    Recipe("mirrored", "+ mirrored testing", make_mirrored, **MODERN, augment=(flip,)),
     Recipe("wide", "wide: 16 and 32 channels", make_wide, num_epochs=12, **MODERN, augment=(flip,)),
     Recipe(
         "record",

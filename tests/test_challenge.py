@@ -123,4 +123,4 @@ def test_first_place_lacks_nothing():
     lines = tell_place(ROWS, 1.0, 100)
     assert "place 1 of 3" in lines[0] and lines[1].startswith("→ 1.000")
     assert not any("lacks" in line for line in lines)
-    assert tell_place(ROWS, 0.5, 100)[-1] == "It lacks 0.4990 on the row above it."
+    assert tell_place(ROWS, 0.5, 100)[-1] == "It is 0.4990 below the row above it."

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from lenet_helpers import checks
 from lenet_helpers.language import speaking
+from lenet_helpers.recipes import make_wide
 
 CHECKS = {name: value for name, value in vars(checks).items() if name.startswith("check_")}
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*/*.ipynb"))
@@ -347,6 +348,8 @@ exercise(
     ("take the step away", step_alone),
     ("the bias takes a step", lambda W, b, X, y, lr: (train_step(W, b, X, y, lr)[0], b)),
     ("a tuple of 2 values", lambda W, b, X, y, lr: train_step(W, b, X, y, lr)[0]),
+    ("change weights inside", lambda W, b, X, y, lr: (W.requires_grad_().sub_(lr), b)),
+    ("computed from one with requires_grad=True", lambda W, b, X, y, lr: torch.autograd.grad((X @ W.T).sum(), W)),
     ("axes are in another order", lambda W, b, X, y, lr: (train_step(W, b, X, y, lr)[0].T, b)),
     ("raised RuntimeError", lambda W, b, X, y, lr: train_step(W, b, X @ W, y, lr)),
 )
@@ -655,7 +658,10 @@ exercise(
 )
 exercise(
     "make_small_net",
-    lenet,
+    make_wide,
+    ("more than LeNet's 2,572 parameters in the convolutions", lenet),
+    ("end with the linear layer", lambda: nn.Sequential(make_wide(), nn.Softmax(1))),
+    ("is the name spelled", lambda: nn.Sequential(nn.Conv2d(1, 6, 5), missing)),  # noqa: F821
     ("most parameters sit in the first linear layer", lambda: lenet(last=100)),
     ("at least 1 convolution", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10))),
     ("scores of shape", lambda: lenet()[:-1]),

@@ -1,5 +1,7 @@
 """The error browser's numbers."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +96,11 @@ def test_bad_input(training, batches):
     broken = explore_errors(net, batches)
     assert "layer 1 (Linear)" in broken.message
     broken.figure()
+
+
+def test_the_picture_shows_any_class_name_as_it_is(training, batches):
+    explorer = explore_errors(training[0], batches, ["$x_{$"] * 10)
+    explorer.select(0, 1)
+    picture = io.BytesIO()
+    explorer.figure().savefig(picture, format="png")
+    assert picture.getvalue().startswith(b"\x89PNG")

@@ -6,7 +6,17 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from lenet_helpers.figures import show_costs, show_heat_map, show_images, show_maps, show_shares
+from lenet_helpers.figures import (
+    show_ablation,
+    show_costs,
+    show_heat_map,
+    show_images,
+    show_losses,
+    show_maps,
+    show_shares,
+    show_sizes,
+    show_slopes,
+)
 
 X = torch.linspace(0, 1, 6 * 28 * 28).reshape(6, 1, 28, 28)
 MAPS = torch.randn(1, 6, 10, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
@@ -131,3 +141,23 @@ def test_heat_map_writes_the_number_into_each_cell_that_has_one():
     assert axes.get_images()[0].get_clim() == (0, 1), "the same colours in every picture"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert (axes.get_ylabel(), axes.get_xlabel(), bar.get_ylabel()) == ("activation", "lr", "mean test accuracy")
+
+
+ODD = "$x_{$"  # matplotlib would take it for a formula that is not complete
+ROWS = [{"loss": loss, "epoch": epoch} for epoch, loss in enumerate([2.3, 1.2], 1)]
+MEASURED = {"title": ODD, "seeds": [{"test_acc": 0.9}], "mean": {"test_acc": 0.9}, "std": {"test_acc": 0.01}}
+ODD_DRAWINGS = {
+    "ablation": lambda: show_ablation([MEASURED], [{"title": ODD, "accuracy": 0.9}]),
+    "costs": lambda: show_costs({ODD: (30, 12)}, floor=3),
+    "heat map": lambda: show_heat_map([[0.1, 0.2]], [ODD], ["a", ODD], "activation", "lr", "accuracy"),
+    "images": lambda: show_images(X[:1], [ODD]),
+    "losses": lambda: show_losses({ODD: ROWS}),
+    "shares": lambda: show_shares([ODD], **{ODD: [1]}),
+    "sizes": lambda: show_sizes(["a", ODD], {ODD: [1, 100]}, "size"),
+    "slopes": lambda: show_slopes([0, 1], {ODD: [0, 1]}, {ODD: [1, 1]}),
+}
+
+
+@pytest.mark.parametrize("name", ODD_DRAWINGS)
+def test_a_name_with_a_dollar_sign_is_drawn_as_it_is(name):
+    assert ODD_DRAWINGS[name]()._repr_png_().startswith(b"\x89PNG")

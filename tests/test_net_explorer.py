@@ -1,11 +1,13 @@
 """The Python side of the net explorer: what it sends to the page, what it refuses, what it saves."""
 
+import io
 import json
 import re
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from nets import make_lenet
 from torch import nn
 
@@ -171,3 +173,13 @@ def test_similarity_of_activations():
     assert len(show_activations(net, images, ["a", "b", "c"]).axes) == 3 * 8
     with pytest.raises(ValueError, match="3 images but 2 names"):
         show_activations(net, images, ["a", "b"])
+
+
+@pytest.mark.parametrize("name", ["$x_{$", "<b>&", "50 % \\"])
+def test_the_pictures_show_any_class_name_as_it_is(name):
+    net, classes = make_lenet(), [name] * 10
+    explorer = explore_net(net, X[:2], y[:2], classes)
+    explorer.show(X[0, 0], name)
+    for figure in (explorer.figure(), show_activations(net, X[:2], [name] * 2, classes)):
+        figure.savefig(io.BytesIO(), format="png")
+        assert any(name in text.get_text() for text in figure.findobj(Text))

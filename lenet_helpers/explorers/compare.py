@@ -52,9 +52,10 @@ def show_activations(net, images, names, classes=None):
         probabilities = torch.softmax(outputs[-1][n], 0).numpy()
         bars = axes[n, -1]
         bars.barh(range(len(classes)), probabilities, color="#0072b2")
-        bars.set_yticks(range(len(classes)), classes, fontsize=6)
+        bars.set_yticks(range(len(classes)), classes, fontsize=6, parse_math=False)
         bars.set_xlim(0, 1)
         bars.tick_params(axis="x", labelsize=6)
         bars.invert_yaxis()
-        bars.set_title(f"{classes[probabilities.argmax()]} {probabilities.max():.2f}", fontsize=7)
+        title = f"{classes[probabilities.argmax()]} {probabilities.max():.2f}"
+        bars.set_title(title, fontsize=7, parse_math=False)
     return figure

@@ -115,7 +115,8 @@ class ErrorBrowser(Explorer):
         draw_confusions(left.subplots(), np.array(self.counts), self.classes)
         if self.actual >= 0:
             found = self.find(self.actual, self.predicted)[:25]
-            right.suptitle(f"{self.classes[self.actual]}, taken for {self.classes[self.predicted]}", fontsize=9)
+            title = f"{self.classes[self.actual]}, taken for {self.classes[self.predicted]}"
+            right.suptitle(title, fontsize=9, parse_math=False)
             for ax, position in zip(right.subplots(5, 5).flat, [*found, *[None] * 25], strict=False):
                 ax.set_axis_off()
                 if position is not None:
@@ -138,7 +139,7 @@ def draw_confusions(axes, counts, classes):
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if row == column and share[row, column] > 0.85 else "black"
         axes.text(column, row, count, ha="center", va="center", fontsize=6, color=colour)
-    axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=7)
-    axes.set_yticks(range(len(classes)), classes, fontsize=7)
+    axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=7, parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, fontsize=7, parse_math=False)
     axes.set_xlabel("predicted", fontsize=8)
     axes.set_ylabel("true", fontsize=8)

@@ -172,7 +172,7 @@ class NetExplorer(Explorer):
         if self.message:
             figure = Figure((8, 1))
             with speaking("en"):
-                figure.text(0.02, 0.5, inspect_net(self.net)[0], wrap=True, va="center")
+                figure.text(0.02, 0.5, inspect_net(self.net)[0], wrap=True, va="center", parse_math=False)
             return figure
         return draw_overview(self.layers, self.activations(), self.classes, self.caption)
 
@@ -403,7 +403,7 @@ def show_maps(axes, tensor, title, across=None):
     limit = max(-low, high)
     colours = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if low < 0 < high else {"cmap": "gray_r"}
     axes.imshow(maps[0], interpolation="nearest", **colours)
-    axes.set_title(title, fontsize=7)
+    axes.set_title(title, fontsize=7, parse_math=False)
     axes.set_axis_off()
 
 
@@ -415,10 +415,10 @@ def draw_overview(layers, outputs, classes, caption):
         show_maps(ax, output, f"{step}\n{layer['name']}\n{'×'.join(map(str, layer['shape']))}")
     probabilities = outputs[-1].softmax(0).numpy()
     axes[-1].barh(range(len(classes)), probabilities, color="#0072b2")
-    axes[-1].set_yticks(range(len(classes)), classes, fontsize=7)
+    axes[-1].set_yticks(range(len(classes)), classes, fontsize=7, parse_math=False)
     axes[-1].tick_params(axis="x", labelsize=7)
     axes[-1].set_xlim(0, 1)
     axes[-1].invert_yaxis()
     axes[-1].set_title("probability", fontsize=7)
-    figure.suptitle(f"{caption} → {classes[probabilities.argmax()]}", fontsize=9)
+    figure.suptitle(f"{caption} → {classes[probabilities.argmax()]}", fontsize=9, parse_math=False)
     return figure
