@@ -18,7 +18,6 @@ import numpy as np
 import platformdirs
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
-from torchvision.transforms import functional
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
@@ -61,6 +60,8 @@ class FashionMNIST(Dataset):
         # By NumPy: torch would share this small work among threads, which wait for one another on a busy machine.
         images = self.images.numpy()[index]
         if self.resize:
+            from torchvision.transforms import functional  # takes seconds and memory, and only resizing needs it
+
             pictures = map(functional.to_pil_image, images.reshape(-1, *images.shape[-2:]))
             resized = np.stack([functional.resize(picture, self.resize) for picture in pictures])
             images = resized.reshape(*images.shape[:-2], *resized.shape[-2:])

@@ -44,9 +44,6 @@ RESULTS = (*MEASURES, "epochs", "machine", "error")  # what a record holds besid
 NUM_TRAINING = 60_000 - NUM_VALIDATION
 PATIENCE = 30  # seconds in which a scheduler has to answer
 
-#: Workers of Dask give memory back to the system after each step and ask for it again: a run takes twice the time.
-TRIM_SETTING = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
-
 _training = threading.Lock()
 
 
@@ -164,22 +161,18 @@ def connect(address=None, workers=None):
     The one made here has ``workers`` processes, by default one for each core, and listens to this machine alone.
     Raises ValueError for an address that is none, and ConnectionError if nothing answers there.
     """
-    import dask
     from dask.distributed import Client, LocalCluster  # takes a second
 
     address = address or os.environ.get("LENET_DASK")
     if not address:
-        with (
-            dask.config.set({TRIM_SETTING: None}),
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                silence_logs="ERROR",
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs="ERROR",
+        )
+        with cluster, Client(cluster) as client:
             yield client
         return
     cure = "Start one with `dask scheduler`, or unset LENET_DASK to train on this machine's cores"

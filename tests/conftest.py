@@ -1,4 +1,11 @@
-"""Fixtures that several test files share: real test images, and a net that was trained for a few seconds."""
+"""Fixtures that several test files share: real test images, a net that was trained for a few seconds, and a browser.
+
+The browser is Debian's Chromium, or the one that CHROMIUM names.
+"""
+
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +15,18 @@ from torch import nn
 
 from lenet_helpers.data import FashionMNIST, batch_loader, find_data, read_idx
 from lenet_helpers.training import copy_weights
+
+SHOTS = Path(__file__).parent / "browser" / "shots"  # screenshots, ignored by git and kept by CI
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,3 +76,36 @@ def make_loaders():
         for part, count in (("train", 2560), ("t10k", 512))
     )
     return lambda batch_size: (batch_loader(train, batch_size, shuffle=True), batch_loader(test, batch_size))
+
+
+def find_chromium():
+    """Return the path of a Chromium, or None."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, filter(None, names)) if path), None)
+
+
+def pytest_collection_modifyitems(items):
+    """Without a browser skip these tests and say so; where LENET_REQUIRE_BROWSER is set, let them fail instead."""
+    if find_chromium() or os.environ.get("LENET_REQUIRE_BROWSER"):
+        return
+    skip = pytest.mark.skip(reason="no Chromium found: install chromium, or set CHROMIUM to its path")
+    for item in items:
+        if "page" in getattr(item, "fixturenames", ()):  # notebooks have none
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    return {**browser_type_launch_args, "executable_path": find_chromium(), "args": FLAGS}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args):
+    return {**browser_context_args, "viewport": {"width": 1280, "height": 1000}}
+
+
+@pytest.fixture
+def shoot(page):
+    """Return a function that keeps a screenshot of the page under a name."""
+    SHOTS.mkdir(exist_ok=True)
+    return lambda name: page.screenshot(path=SHOTS / f"{name}.png")

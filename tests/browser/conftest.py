@@ -1,51 +1,10 @@
-"""Fixtures for the tests in a real browser: Debian's Chromium, or the one that CHROMIUM names."""
+"""Fixtures for the tests of notebooks and widgets in a real browser."""
 
 import base64
-import os
-import shutil
-from pathlib import Path
 
 import pytest
 from lab import Notebook, end_kernels, serve_lab
 from playwright.sync_api import expect
-
-SHOTS = Path(__file__).parent / "shots"  # screenshots, ignored by git and kept by CI
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
-
-
-def find_chromium():
-    """Return the path of a Chromium, or None."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    return next((path for path in map(shutil.which, filter(None, names)) if path), None)
-
-
-def pytest_collection_modifyitems(items):
-    """Without a browser skip these tests and say so; where LENET_REQUIRE_BROWSER is set, let them fail instead."""
-    if find_chromium() or os.environ.get("LENET_REQUIRE_BROWSER"):
-        return
-    skip = pytest.mark.skip(reason="no Chromium found: install chromium, or set CHROMIUM to its path")
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(skip)
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args):
-    return {**browser_type_launch_args, "executable_path": find_chromium(), "args": FLAGS}
-
-
-@pytest.fixture(scope="session")
-def browser_context_args(browser_context_args):
-    return {**browser_context_args, "viewport": {"width": 1280, "height": 1000}}
 
 
 @pytest.fixture(scope="session")
@@ -68,13 +27,6 @@ def open_notebook(lab, page):
     yield open_path
     end_kernels(lab)
     assert [error for notebook in opened for error in notebook.page_errors] == []
-
-
-@pytest.fixture
-def shoot(page):
-    """Return a function that keeps a screenshot of the page under a name."""
-    SHOTS.mkdir(exist_ok=True)
-    return lambda name: page.screenshot(path=SHOTS / f"{name}.png")
 
 
 @pytest.fixture
