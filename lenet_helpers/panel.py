@@ -61,7 +61,8 @@ class TrainPanel:
         self._make_net, self._train_iter, self._test_iter = make_net, train_iter, test_iter
         self.state = "ready"
         self._runs, self._error, self._thread, self._displays = [], None, None, []
-        self._guard, self._stop = threading.Lock(), threading.Event()
+        self._guard, self._stop, self._ended = threading.Lock(), threading.Event(), threading.Event()
+        self._ended.set()  # there is nothing yet to wait for
         self._build_widgets(lr, num_epochs, seed)
         self._draw()
         self._enter("ready")
@@ -111,14 +112,13 @@ class TrainPanel:
 
         An interrupt also stops the training. Raises TimeoutError if it has not ended after ``timeout`` seconds.
         """
-        if self._thread is not None:
-            try:
-                self._thread.join(timeout)
-            except KeyboardInterrupt:
-                self.stop()
-                raise
-            if self._thread.is_alive():
-                raise TimeoutError(f"the panel is still {self.state} after {timeout} seconds: wait longer or stop it")
+        try:  # not by join: up to Python 3.12, one that is interrupted takes the thread for dead from then on
+            ended = self._ended.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if not ended:
+            raise TimeoutError(f"the panel is still {self.state} after {timeout} seconds: wait longer or stop it")
         if self._error is not None:
             raise self._error
 
@@ -144,6 +144,7 @@ class TrainPanel:
 
     def _launch(self):
         self._stop.clear()
+        self._ended.clear()
         self._enter("waiting" if _turn.locked() else "running")
         self._draw()
         # What the thread sends belongs to the click or cell that has started it. Else the kernel takes it for an answer
@@ -153,6 +154,13 @@ class TrainPanel:
         self._thread.start()
 
     def _work(self):
+        """Do all that the thread is there for, and say when it has ended."""
+        try:
+            self._take_turn()
+        finally:
+            self._ended.set()
+
+    def _take_turn(self):
         """Wait for the turn, train the latest run, and leave the panel in the state that this leads to."""
         run = self._runs[-1]
         while not _turn.acquire(timeout=0.05):
@@ -208,7 +216,7 @@ class TrainPanel:
         return state
 
     def _forget_error(self):
-        self._error = self._thread = None
+        self._error = None
         self._show_alert("")
 
     def _read_lr(self):
@@ -255,7 +263,7 @@ class TrainPanel:
     def _bundle(self):
         """Return what the cell stores: the live panel, and for readers without a kernel the curves as a picture."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self._view.model_id}
-        bundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "TrainPanel: press Train"}
+        bundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": _("TrainPanel: press Train")}
         if self._runs:
             png = draw_png(self.history, self._runs[-1].num_epochs, self._past())
             bundle["image/png"] = base64.b64encode(png).decode()

@@ -2,13 +2,17 @@
 
 import gc
 import math
+import os
+import signal
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import comm
 import pytest
 import torch
+from nets import make_lenet
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -253,6 +257,17 @@ def test_other_controls_act_from_the_next_run(gate, gated, control, value):
     assert f"{control}={value}" in after["settings"]
 
 
+def test_the_time_left_is_told_while_it_trains_and_the_time_taken_afterwards(gate, gated, monkeypatch):
+    clock = SimpleNamespace(perf_counter=lambda: 2.0 * gate.passes)  # each of the 30 mini-batches takes two seconds
+    monkeypatch.setattr(panel_module, "time", clock)
+    gated.start()
+    go_through(gate, 15)
+    assert "epoch 1.50 of 3" in gated._numbers.value and "30 s left" in gated._numbers.value
+    gate.permits.release(1000)
+    gated.wait(60)
+    assert "60 s so far" in gated._numbers.value and "left" not in gated._numbers.value
+
+
 def test_stop_ends_after_the_present_batch(gate, gated):
     gated.start()
     go_through(gate, 3)
@@ -428,19 +443,26 @@ def test_the_warning_comes_and_goes():
     assert panel._alert.value == ""
 
 
-def test_an_interrupt_while_waiting_stops_the_training(gate, gated, monkeypatch):
+def test_a_real_net_that_guesses_is_warned_of(make_loaders):
+    """LeNet with sigmoids at lr 0.1, on 2,560 images of Fashion-MNIST: ten mini-batches an epoch."""
+    panel = TrainPanel(lambda: make_lenet(nn.Sigmoid), *make_loaders(256), lr=0.1, num_epochs=2)
+    panel.start().wait(60)
+    assert panel.state == "finished" and abs(panel.history[-1]["loss"] - math.log(10)) < 0.02
+    assert "2.303 is ln 10" in panel._alert.value and "larger learning rate" in panel._alert.value
+
+
+def test_an_interrupt_while_waiting_stops_the_training(gate, gated):
+    """An interrupted join would take the thread for dead, and ipykernel would close the socket that it sends by."""
     gated.start()
     go_through(gate, 1)
-    thread = gated._thread
-
-    class Interrupted:
-        def join(self, timeout):
-            raise KeyboardInterrupt
-
-    gated._thread = Interrupted()
-    with pytest.raises(KeyboardInterrupt):
-        gated.wait()
-    gated._thread = thread
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            gated.wait(20)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert gated._thread.is_alive()  # it stands at the gate
     gate.permits.release(1000)
     gated.wait(20)
     assert gated.state == "stopped"
