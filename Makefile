@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test long-use notebooks translate catalogue lint figures film faults site export slides handout seeds ablation bench bench-class data constraints clean
+.PHONY: help lab test long-use coverage notebooks translate catalogue lint figures film faults site export slides handout seeds ablation bench bench-class data constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ test: data  ## set up, and run every test: units, browser, notebooks
 
 long-use: data  ## 200 trainings in one kernel and 500 images in one page: does anything pile up? (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long_use tests $(ARGS)
+
+coverage: data  ## which lines and branches of lenet_helpers do the tests without a browser run? (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -p no:xdist tests --ignore tests/browser --ignore tests/test_site_page.py $(ARGS)
+	$(BIN)/python -m coverage report
 
 notebooks: data  ## run every notebook and store its outputs
 	$(BIN)/python tools/refresh_notebooks.py $(ARGS)
@@ -63,7 +67,7 @@ ablation: data  ## train the recipes of notebook 07 with five seeds each (hours;
 bench: data  ## measure speed and memory against d2l on a quiet machine (under 20 minutes); writes benchmarks/bench.json
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-bench-class: data  ## measure a class on this machine when it is quiet; writes benchmarks/class.json and docs/servers.md
+bench-class: data  ## measure a class on this machine when it is quiet; writes benchmarks/class.json and docs/servers*.md
 	$(BIN)/python benchmarks/classroom.py $(ARGS)
 
 data: $(READY)  ## find Fashion-MNIST, or get it

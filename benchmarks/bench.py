@@ -182,27 +182,18 @@ def work_out_floor(epoch):
 
 def measure_accuracy(plan, ours):
     """Time the modern LeNet, with tests and curves, by a short recipe; does every seed reach the goal?"""
-    bfloat16 = has_bfloat16()
-    settings = {"num_epochs": RECIPE["num_epochs"], "lr": RECIPE["lr"], "bfloat16": bfloat16}
+    settings = {"num_epochs": RECIPE["num_epochs"], "lr": RECIPE["lr"]}
     runs = [
         ours.run("", f"learner.train_recipe({settings}, {RECIPE['batch_size']}, {seed}, {plan.counts})")
         for seed in range(plan.seeds)
     ]
     return {
         "goal": GOAL,
-        "recipe": {"name": "modern", **RECIPE, "bfloat16": bfloat16, "schedule": "one_cycle"},
+        "recipe": {"name": "modern", **RECIPE, "schedule": "one_cycle", "memory_format": "contiguous"},
         "runs": runs,
         "reached": sum(run["test_acc"] >= GOAL for run in runs),
         "median": statistics.median(run["seconds"] for run in runs),
     }
-
-
-def has_bfloat16():
-    """Return whether the device computes in bfloat16 by itself."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return "avx512_bf16" in cpuinfo or "amx_bf16" in cpuinfo
 
 
 def measure_memory(plan, folder):

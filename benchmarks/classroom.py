@@ -1,4 +1,4 @@
-"""Let 1, 2, 4 and 8 learners run notebook 04 at once on this machine; write benchmarks/class.json and docs/servers.md.
+"""Let 1, 2, 4 and 8 learners run notebook 04 at once on this machine; write benchmarks/class.json and docs/servers*.md.
 
 Each learner has a kernel of their own, and trains for one epoch instead of ten. Let nothing else run meanwhile.
 """
@@ -23,12 +23,34 @@ from lenet_helpers.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 TARGET = Path(__file__).with_name("class.json")
-PAGE = ROOT / "docs" / "servers.md"
+DOCS = ROOT / "docs"
 NOTEBOOK = ROOT / "notebooks" / "en" / "04_train_on_fashion_mnist.ipynb"
 LONG, SHORT = "lr, num_epochs = 0.9, 10", "lr, num_epochs = 0.9, 1"
-NEED_TEN_EPOCHS = {"run-check", "compare", "compare-check", "predict-check"}
+NEED_TEN_EPOCHS = {"run-check", "compare", "compare-check", "predict-check", "questions-check"}
 SIZES, QUICK_SIZES = (1, 2, 4, 8), (1, 2)
 START, END = "<!-- numbers: written by make bench-class -->", "<!-- end of numbers -->"
+PAGES = {  # each page for teachers, with its texts around the two tables
+    "servers.md": {
+        "measured": "Measured on {cores} cores of {cpu}, one thread for each learner:",
+        "class_head": "learners at once | seconds each | private memory each (USS) | all together (PSS)",
+        "need": (
+            "A learner's JupyterLab server takes {server:.0f} MiB more: {each:.0f} MiB for each learner with one open "
+            "notebook. Those who train at the same moment need a core for every {per_core:g} of them, if the notebook "
+            "may take up to {patience} times as long as alone."
+        ),
+        "course_head": "learners | cores | memory | nodes of {node_cores} cores and {node_gib} GiB",
+    },
+    "servers.zh.md": {
+        "measured": "测量用的机器：{cpu}，{cores} 个核；每个学生一个线程。",
+        "class_head": "同时上课的学生 | 每人用时（秒） | 每人独占的内存 (USS) | 合计内存 (PSS)",
+        "need": (
+            "每个学生的 JupyterLab 服务器另外占 {server:.0f} MiB；开着一个笔记本时，每个学生一共 {each:.0f} MiB。"
+            "如果运行一个笔记本的时间最多可以是独自运行时的 {patience} 倍，"
+            "那么同时训练的学生每 {per_core:g} 人要一个核。"
+        ),
+        "course_head": "学生 | 核 | 内存 | 节点数（每个 {node_cores} 核、{node_gib} GiB）",
+    },
+}
 
 # The assumptions of the page for teachers.
 COURSES = (30, 300, 3_000)
@@ -41,14 +63,16 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one and two learners who run only the first cells")
     parser.add_argument("--target", type=Path, default=TARGET, help="the results file")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page for teachers, whose numbers are replaced")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where the pages are whose numbers are replaced")
     options = parser.parse_args(arguments)
-    if options.quick and (options.target == TARGET or options.page == PAGE):
-        parser.error("a quick run measures nothing: name other files with --target and --page")
+    if options.quick and (options.target == TARGET or options.docs == DOCS):
+        parser.error("a quick run measures nothing: name another file and folder with --target and --docs")
     results = run(options.quick)
     write_results(options.target, results)
-    options.page.write_text(fill(options.page.read_text(encoding="utf-8"), results), encoding="utf-8")
-    print(format_numbers(results))
+    for name, texts in PAGES.items():
+        page = options.docs / name
+        page.write_text(fill(page.read_text(encoding="utf-8"), results, texts), encoding="utf-8")
+    print(format_numbers(results, PAGES["servers.md"]))
 
 
 def run(quick):
@@ -137,42 +161,31 @@ def plan_servers(results):
     return {"learners_per_core": per_core, "mib_each": each, "courses": rows}
 
 
-def format_numbers(results):
-    """Return the part of the page for teachers that holds numbers."""
+def format_numbers(results, texts):
+    """Return the part of a page for teachers that holds numbers, in the words of ``texts``."""
     plan, machine = plan_servers(results), results["machine"]
-    lines = [
-        f"Measured on {machine['cores']} cores of {machine['cpu']}, one thread for each learner:",
-        "",
-        "| learners at once | seconds each | private memory each (USS) | all together (PSS) |",
-        "|---:|---:|---:|---:|",
-    ]
+    numbers = {"server": results["server_mib"], "each": plan["mib_each"], "per_core": plan["learners_per_core"]}
+    course_head = texts["course_head"].format(node_cores=NODE_CORES, node_gib=NODE_GIB)
+    lines = [texts["measured"].format(**machine), "", f"| {texts['class_head']} |", "|---:|---:|---:|---:|"]
     for row in results["classes"]:
         lines.append(
             f"| {row['learners']} | {row['median_seconds']:.0f} | {row['uss_mib']:.0f} MiB "
             f"| {row['together_mib']:.0f} MiB |"
         )
-    lines += [
-        "",
-        f"A learner's JupyterLab server takes {results['server_mib']:.0f} MiB more: {plan['mib_each']:.0f} MiB for "
-        f"each learner with one open notebook. A core carries {plan['learners_per_core']:g} learners who train at the "
-        f"same moment, if the notebook may take up to {PATIENCE} times as long as alone.",
-        "",
-        f"| learners | cores | memory | nodes of {NODE_CORES} cores and {NODE_GIB} GiB |",
-        "|---:|---:|---:|---:|",
-    ]
+    lines += ["", texts["need"].format(**numbers, patience=PATIENCE), "", f"| {course_head} |", "|---:|---:|---:|---:|"]
     lines += [
         f"| {row['learners']:,} | {row['cores']} | {row['gib']} GiB | {row['nodes']} |" for row in plan["courses"]
     ]
     return "\n".join(lines)
 
 
-def fill(page, results):
-    """Return the page for teachers with the numbers of ``results``."""
+def fill(page, results, texts):
+    """Return a page for teachers with the numbers of ``results``."""
     before, start, rest = page.partition(START)
     _old, end, after = rest.partition(END)
     if not (start and end):
         raise ValueError(f"the page for teachers needs the lines {START} and {END}, between which its numbers stand")
-    return f"{before}{START}\n\n{format_numbers(results)}\n\n{END}{after}"
+    return f"{before}{START}\n\n{format_numbers(results, texts)}\n\n{END}{after}"
 
 
 if __name__ == "__main__":

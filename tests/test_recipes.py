@@ -162,11 +162,16 @@ def test_missing_results_file_tells_the_command(tmp_path):
 
 
 def test_table_lines_up_with_one_seed_or_more():
-    mean = {"test_acc": 0.91234, "validation_acc": 0.92, "loss": 0.3, "cpu_seconds": 61.4}
-    row = {"title": "a net", "parameters": 61_706, "num_epochs": 10, "mean": mean, "std": dict.fromkeys(mean, 0.0012)}
+    mean = {"test_acc": 0.91234, "validation_acc": 0.92, "loss": 0.3, "cpu_seconds": 482.6}
+    row = {"title": "a net", "parameters": 61_706, "num_epochs": 10, "mean": mean}
+    row["std"] = dict.fromkeys(mean, 0.0012) | {"cpu_seconds": 26.04}
     one_seed = row | {"title": "another net", "std": dict.fromkeys(mean)}
     head, first, second = format_rows([row, one_seed]).splitlines()
-    assert "0.912 ± 0.001" in first and "61,706" in first and "±" not in second
+    assert "0.912 ± 0.001" in first and "61,706" in first and first.endswith("483 ±  26") and "±" not in second
     assert len(head) == len(first) == len(second)
     assert head.index("train loss") == first.index("0.300")
-    assert len(format_rows([row | {"title": max((r.title for r in RECIPES.values()), key=len)}]).splitlines()[0]) <= 90
+    assert head.index("test accuracy") == second.index("0.912") and "483" in second
+
+
+def test_table_fits_the_page():
+    assert max(map(len, format_rows(load_ablation()["rows"]).splitlines())) <= 90

@@ -21,7 +21,7 @@ from dask.distributed import Client
 from torch import nn
 
 from lenet_helpers import sweep as module
-from lenet_helpers.recipes import RECIPES
+from lenet_helpers.recipes import RECIPES, load_split
 from lenet_helpers.sweep import (
     Task,
     connect,
@@ -163,6 +163,36 @@ def test_any_recipe_trains_on_the_split_with_a_row_for_each_epoch():
     correct = record["train_acc"] * 55_000
     assert correct == pytest.approx(round(correct), abs=0.03), "all but the validation images were trained on"
     assert json.loads(json.dumps(record)) == record
+
+
+def test_test_images_are_read_once_and_after_the_training(monkeypatch):
+    read = []
+
+    class Watched:
+        def __init__(self, name, loader):
+            self.name, self.loader, self.dataset = name, loader, loader.dataset
+
+        def __len__(self):
+            return len(self.loader)
+
+        def __iter__(self):
+            read.append(self.name)
+            return iter(self.loader)
+
+    names = ("train", "validation", "test")
+    monkeypatch.setattr(module, "load_split", lambda: map(Watched, names, load_split()))
+    train_task(Task(replace(RECIPES["softmax"], num_epochs=2)))
+    assert read == ["train", "validation", "train", "validation", "test"]
+
+
+def test_worker_without_data_is_reported_with_the_cure_and_tried_again(tmp_path, monkeypatch, serial):
+    records = tmp_path / "records.jsonl"
+    with monkeypatch.context() as place:
+        place.setenv("LENET_DATA", str(tmp_path / "nowhere"))
+        failed = sweep(TASKS[:1], records, workers=1)[0]
+    assert "nowhere" in failed["error"] and "unset LENET_DATA" in failed["error"]
+    assert load_records(records) == []
+    assert_same(sweep(TASKS[:1], records, workers=1), serial[:1])
 
 
 def test_diverging_run_is_reported_and_the_others_go_on(run, serial):
