@@ -12,23 +12,32 @@ from lenet_helpers.language import _
 from lenet_helpers.recipes import RECIPES, count_parameters, load_ablation, load_split, recipe_steps
 from lenet_helpers.training import read_row
 
+MOST_EPOCHS = RECIPES["modern"].num_epochs
+
 
 class Refused(Exception):
-    """The net cannot take part; the message tells the learner why and what to do."""
+    """The net or its training cannot take part; the message tells the learner why and what to do."""
 
 
-def check_challenge(make_net, num_epochs=10, seeds=(0,), split=None, results=None):
+def check_challenge(make_net, num_epochs=MOST_EPOCHS, seeds=(0,), split=None, results=None):
     """Train the learner's net by the modern LeNet's recipe, print its place among the rows and return a picture of it.
 
     ``make_net`` returns a new net that takes images (N, 1, 28, 28) to scores (N, 10) within 62,200 parameters. Weights
     are initialised by Xavier's rule. The place goes by validation accuracy, the mean over ``seeds``: so a learner can
-    try as often as she likes, and the test set stays unseen. A net that cannot take part is refused with a printed
-    message, and None is returned. ``split`` and ``results`` default to ``load_split()`` and ``load_ablation()``.
+    try as often as she likes, and the test set stays unseen. A net that cannot take part, or more than ten epochs, is
+    refused with a printed message, and None is returned. ``split`` and ``results`` default to ``load_split()`` and
+    ``load_ablation()``.
     """
     if num_epochs < 1 or not seeds:
         raise ValueError("num_epochs must be at least 1, and seeds must hold at least one number")
     rows = (results or load_ablation())["rows"]
     try:
+        if num_epochs > MOST_EPOCHS:
+            text = _(
+                "the challenge allows {most} epochs, and num_epochs is {given}; "
+                "to be surer of a place, train with more seeds, such as seeds=(0, 1, 2)"
+            )
+            raise Refused(text.format(most=MOST_EPOCHS, given=num_epochs))
         num_parameters = inspect_net(make_net)
         train_iter, validation_iter = (split or load_split())[:2]
         text = _("Accepted: {count} of {budget} parameters.")

@@ -8,7 +8,7 @@ from html import escape
 from matplotlib.ticker import MaxNLocator
 
 from lenet_helpers.figures import Picture
-from lenet_helpers.language import _, speaking
+from lenet_helpers.language import _
 
 # The name in a history row, the name in the legend, a colour-blind safe colour (Okabe and Ito, 2008), the dashes.
 CURVES = (
@@ -147,7 +147,7 @@ class LiveCurves:
         if in_notebook():
             from IPython.display import display
 
-            self._display = display({"text/plain": "learning curves"}, raw=True, display_id=True)
+            self._display = display({"text/plain": describe([])}, raw=True, display_id=True)
 
     def update(self, history):
         """Redraw, unless that was done less than a tenth of a second ago."""
@@ -162,9 +162,7 @@ class LiveCurves:
         start = time.perf_counter()
         if self._display:
             png = base64.b64encode(draw_png(history, self.num_epochs)).decode()
-            with speaking("en"):  # it is stored, the same in both languages
-                told = describe(history)
-            self._display.update({"image/png": png, "text/plain": told}, raw=True)
+            self._display.update({"image/png": png, "text/plain": describe(history)}, raw=True)
         self.seconds += time.perf_counter() - start
 
 

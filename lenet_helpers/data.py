@@ -19,6 +19,8 @@ import platformdirs
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
+from lenet_helpers.language import _
+
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 # SHA-256 of the uncompressed files.
@@ -134,10 +136,11 @@ def find_data():
     """
     folder = data_folder()
     if os.environ.get("LENET_DATA") and not folder.is_dir():
-        raise FileNotFoundError(
-            f"LENET_DATA is set to {str(folder)!r}, which is no folder. "
+        text = _(
+            "LENET_DATA is set to {folder}, which is no folder. "
             "Create it (the data set is then put into it), or unset LENET_DATA to use the project's own data folder."
         )
+        raise FileNotFoundError(text.format(folder=repr(str(folder))))
     writable = folder if os.access(folder if folder.exists() else folder.parent, os.W_OK) else CACHE
     raw = writable / RAW
     try:
@@ -150,11 +153,11 @@ def find_data():
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"Fashion-MNIST is not complete in {folder}, and cannot be read or completed in {raw} ({error}). "
-            "Make room there and make it readable and writable, or set LENET_DATA to another folder of your own",
-        ) from error
+        text = _(
+            "Fashion-MNIST is not complete in {folder}, and cannot be read or completed in {raw} ({error}). "
+            "Make room there and make it readable and writable, or set LENET_DATA to another folder of your own"
+        )
+        raise OSError(error.errno, text.format(folder=folder, raw=raw, error=error)) from error
     return {name: raw / name for name in SHA256}
 
 
@@ -165,9 +168,10 @@ def _fetch(folder, raw):
         if path.exists() and not _is_intact(path):
             _move_aside(path)
     places = (folder, folder / RAW, REPOSITORY / "data" / RAW, Path("/") / DEBIAN_FOLDER)
-    sources = {f"the folder {place}": partial(_copy_from, place) for place in places}
-    sources[f"Debian's package {DEBIAN_PACKAGE} by apt-get download"] = _copy_from_debian_package
-    sources |= {f"the mirror {mirror}": partial(_download, mirror) for mirror in MIRRORS}
+    sources = {_("the folder {place}").format(place=place): partial(_copy_from, place) for place in places}
+    package = _("Debian's package {package} by apt-get download").format(package=DEBIAN_PACKAGE)
+    sources[package] = _copy_from_debian_package
+    sources |= {_("the mirror {mirror}").format(mirror=mirror): partial(_download, mirror) for mirror in MIRRORS}
     for name, source in sources.items():
         wanted = [file for file in SHA256 if not (raw / file).exists()]
         if not wanted:
@@ -177,21 +181,22 @@ def _fetch(folder, raw):
                 source(wanted, Path(incoming))
                 for file in wanted:
                     if not _is_intact(Path(incoming) / file):
-                        log.warning("%s from %s is damaged (its SHA-256 is wrong): looking elsewhere", file, name)
-                        raise ValueError(f"its {file} is damaged (the SHA-256 is wrong)")
+                        log.warning(_("%s from %s is damaged (its SHA-256 is wrong): looking elsewhere"), file, name)
+                        raise ValueError(_("its {file} is damaged (the SHA-256 is wrong)").format(file=file))
                     os.replace(Path(incoming) / file, raw / file)  # complete or not there at all
             except Exception as error:  # whatever is wrong with one source, the next may have the files
                 if getattr(error, "errno", None) in NO_ROOM:
                     raise
                 tried.append(f"  - {name}: {error}")
     if missing := [file for file in SHA256 if not (raw / file).exists()]:
-        raise FileNotFoundError(
-            f"Fashion-MNIST could not be found: {', '.join(missing)} missing. Tried in this order:\n"
-            + "\n".join(tried)
-            + "\nYou can do one of two things:\n"
+        text = _(
+            "Fashion-MNIST could not be found: {files} missing. Tried in this order:\n"
+            "{tried}\n"
+            "You can do one of two things:\n"
             "  1. connect to the internet (on Debian also: sudo apt-get install dataset-fashion-mnist) and try again;\n"
             "  2. copy the four files, as they are or as .gz, into a folder and set LENET_DATA to it."
         )
+        raise FileNotFoundError(text.format(files=", ".join(missing), tried="\n".join(tried)))
 
 
 def _is_intact(path):
@@ -206,7 +211,8 @@ def _move_aside(path):
     """Rename a damaged file so that nothing takes it for a complete one, and say so."""
     aside = path.with_name(path.name + ".damaged")
     os.replace(path, aside)
-    log.warning("%s is damaged (its SHA-256 is wrong): moved aside to %s; getting it again", path, aside.name)
+    text = _("%s is damaged (its SHA-256 is wrong): moved aside to %s; getting it again")
+    log.warning(text, path, aside.name)
 
 
 def _copy_from(folder, wanted, incoming):
@@ -219,13 +225,13 @@ def _copy_from(folder, wanted, incoming):
         elif plain.is_file():
             shutil.copyfile(plain, incoming / file)
         else:
-            raise FileNotFoundError(f"neither {file} nor {file}.gz is there")
+            raise FileNotFoundError(_("neither {file} nor {file}.gz is there").format(file=file))
 
 
 def _copy_from_debian_package(wanted, incoming):
     """Download Debian's package into a scratch folder and unpack it there; needs apt-get and dpkg-deb, but not root."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise FileNotFoundError("this is no Debian system")
+        raise FileNotFoundError(_("this is no Debian system"))
     lists = incoming / "lists"
     (lists / "partial").mkdir(parents=True)
     own_lists = ["-o", f"Dir::State::Lists={lists}"]
@@ -250,7 +256,7 @@ def _run(command, folder):
 def _download(mirror, wanted, incoming):
     """Download and unpack files from a mirror."""
     for file in wanted:
-        print(f"downloading {mirror}{file}.gz", file=sys.stderr)
+        print(_("downloading {url}").format(url=f"{mirror}{file}.gz"), file=sys.stderr)
         with (
             urllib.request.urlopen(f"{mirror}{file}.gz", timeout=SILENCE) as answer,
             gzip.open(answer) as source,

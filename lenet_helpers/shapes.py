@@ -6,6 +6,8 @@ from math import floor, prod
 import torch
 from torch import nn
 
+from lenet_helpers.language import _
+
 
 def output_size(n, kernel, padding=0, stride=1, dilation=1):
     """Return how many positions a window has along an axis of ``n`` pixels.
@@ -148,16 +150,18 @@ class SquareLayer:
         problems = []
         padded = self.size + 2 * self.padding
         if self.pools and self.padding > self.kernel // 2:
-            problems.append(
-                f"PyTorch allows pooling a padding of at most half the kernel, here {self.kernel // 2}. "
+            text = _(
+                "PyTorch allows pooling a padding of at most half the kernel, here {most}. "
                 "Lower the padding or raise the kernel."
             )
+            problems.append(text.format(most=self.kernel // 2))
         if self.output_size < 1:
-            smaller = "kernel or the dilation" if self.dilation > 1 else "kernel"
-            problems.append(
-                f"The window spans {self.span} pixels, but the padded input is only {padded} wide. "
-                f"Lower the {smaller}, or raise the padding or the input size."
-            )
+            text = _("The window spans {span} pixels, but the padded input is only {padded} wide.")
+            problems.append(text.format(span=self.span, padded=padded))
+            if self.dilation > 1:
+                problems.append(_("Lower the kernel or the dilation, or raise the padding or the input size."))
+            else:
+                problems.append(_("Lower the kernel, or raise the padding or the input size."))
         return " ".join(problems)
 
     @property

@@ -24,7 +24,7 @@ from torch import nn
 from lenet_helpers.curves import in_notebook
 from lenet_helpers.data import FashionMNIST, batch_loader
 from lenet_helpers.figures import show_heat_map
-from lenet_helpers.language import speaking
+from lenet_helpers.language import _, speaking
 from lenet_helpers.machine import describe_machine
 from lenet_helpers.recipes import (
     BATCH_SIZE,
@@ -250,7 +250,7 @@ def load_records(path):
         try:
             records.append(json.loads(line))
             identify(records[-1])
-            _ = records[-1]["epochs"]
+            len(records[-1]["epochs"])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"line {number} of {path} is no record of a sweep: delete the line or the file") from error
     return records
@@ -288,14 +288,14 @@ class View:
     def _bundles(self):
         table = {"text/plain": format_records(self.records)}
         png = base64.b64encode(show_records(self.records)._repr_png_()).decode()
-        return table, {"image/png": png, "text/plain": "heat map of the mean test accuracy"}
+        return table, {"image/png": png, "text/plain": _("heat map of the mean test accuracy")}
 
 
 def format_run(record):
     """Return a record as a line of text."""
     label = ", ".join(f"{name} {format_value(record[name])}" for name in [*record["labels"], "seed"])
     if "error" in record:
-        return f"{label}: failed, {record['error']}"
+        return _("{run}: failed, {error}").format(run=label, error=record["error"])
     accuracies = f"test {record['test_acc']:.4f}, validation {record['validation_acc']:.4f}"
     return f"{label}: {accuracies}, {record['seconds']:.0f} s"
 

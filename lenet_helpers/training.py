@@ -141,10 +141,9 @@ class Report:
         if finished:
             last = finished[-1]
             print(f"loss {last['loss']:.3f}, train acc {last['train_acc']:.3f}, test acc {last['test_acc']:.3f}")
-            print(
-                f"{self.train_iter.examples / seconds:.1f} examples/sec on {self.device} "
-                f"({self.train_iter.examples / computing:.1f} examples/sec without loading, testing and drawing)"
-            )
+            text = _("{rate} examples/sec on {device} ({most} examples/sec without loading, testing and drawing)")
+            rate, most = (f"{self.train_iter.examples / time_spent:.1f}" for time_spent in (seconds, computing))
+            print(text.format(rate=rate, device=self.device, most=most))
         return self.history
 
 
@@ -194,8 +193,10 @@ def check_settings(train_iter, test_iter, num_epochs, lr):
             raise ValueError(f"{name} is empty: there is no mini-batch in it; give it at least one batch")
     if is_shuffled(test_iter) and not is_shuffled(train_iter):
         warnings.warn(
-            "test_iter shuffles its images and train_iter does not: are the two swapped? "
-            "First comes the loader to train on, then the one to test on",
+            _(
+                "test_iter shuffles its images and train_iter does not: are the two swapped? "
+                "First comes the loader to train on, then the one to test on"
+            ),
             stacklevel=4,
         )
 
@@ -209,15 +210,17 @@ def is_shuffled(loader):
 def find_cure(error):
     """Return what to do about an error of PyTorch in training, which its message leaves out."""
     if isinstance(error, torch.OutOfMemoryError):
-        return "Choose a smaller batch size, shut down other kernels that use this device, and try again."
+        return _("Choose a smaller batch size, shut down other kernels that use this device, and try again.")
     if "device-side assert" in str(error):
-        return "Probably the net has fewer than ten outputs. Restart the kernel, and give its last layer ten outputs."
+        return _(
+            "Probably the net has fewer than ten outputs. Restart the kernel, and give its last layer ten outputs."
+        )
     if re.search("device|NVIDIA|CUDA|meta tensor", str(error)):
-        return (
+        return _(
             "The net and the images must be on one device that this machine has: "
             "find_device() in lenet_helpers.training names it, and net.to(device) moves a net."
         )
-    return (
+    return _(
         "If this is about shapes: the net must take images of shape (n, 1, 28, 28) and give ten scores for each. "
         "walk_shapes(net) in lenet_helpers.shapes shows what every layer does."
     )

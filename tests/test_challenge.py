@@ -78,6 +78,15 @@ def test_refuses_and_says_why(challenge, capsys, answer, words):
         assert word in printed
 
 
+def test_refuses_more_epochs_than_the_rows_had(make_loaders, capsys):
+    split = (*make_loaders(128), None)
+    assert check_challenge(make_net, num_epochs=11, split=split, results={"rows": ROWS}) is None
+    printed = capsys.readouterr().out
+    assert "Not accepted: the challenge allows 10 epochs, and num_epochs is 11;" in printed
+    assert "seeds=(0, 1, 2)" in printed and "Accepted" not in printed
+    assert isinstance(check_challenge(make_net, num_epochs=10, split=split, results={"rows": ROWS}), Picture)
+
+
 def test_accepts_the_budget_to_the_last_parameter(challenge, capsys):
     def make_exact():
         net = make_net(hidden=78)  # 62,020 parameters

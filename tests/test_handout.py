@@ -1,5 +1,6 @@
 """The handouts: nothing of the solutions is left, everything else is, and a handout runs from top to bottom."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -50,6 +51,30 @@ def test_files_that_a_handout_names_go_along(written):
         for name in re.findall(r"\.\./[\w/.-]+\.\w+", cell.source):
             known = (ROOT / name.removeprefix("../")).exists()
             assert (written.parent / name).exists() == known, name
+
+
+def find_names(cells):
+    """Return the names that code cells define at their top level, and those that they read anywhere."""
+    defined, read = set(), set()
+    for cell in cells:
+        if cell.cell_type != "code":
+            continue
+        for statement in ast.parse(cell.source).body:
+            inner = () if hasattr(statement, "decorator_list") else ast.walk(statement)
+            defined |= {node.id for node in inner if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            defined |= {alias.asname or alias.name for alias in getattr(statement, "names", ())}
+            defined |= {statement.name} if hasattr(statement, "decorator_list") else set()
+            names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+            read |= {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return defined, read
+
+
+def test_what_stays_needs_no_name_that_is_gone(path, written):
+    stay = nbformat.read(written, 4).cells
+    ids = {cell.id for cell in stay}
+    defined, read = find_names(stay)
+    gone, _ = find_names(cell for cell in nbformat.read(path, 4).cells if cell.id not in ids)
+    assert "solution" in gone and not (gone - defined) & read
 
 
 @pytest.mark.parametrize("edition", ["en", "zh"])

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import nbformat
 import pytest
 from babel.messages.jslexer import tokenize
 from babel.messages.mofile import read_mo
@@ -126,30 +127,69 @@ def test_the_compiled_catalogue_is_up_to_date():
         assert gettext.GNUTranslations(file).gettext("Train") == "训练"
 
 
-def test_chinese_is_written_in_the_form_of_the_course():
-    """You is 你, without 请; a sentence has full-width punctuation, and a shape half-width brackets."""
-    for message in catalogue.load():
-        assert not re.search("[您请]", message.string), message.string
-        assert not re.search(r"[\u4e00-\u9fff][,;:?!]", message.string), message.string
-        assert not re.search(r"（[\d, ]+）", message.string), message.string
+def read_chinese(path):
+    """Return the Chinese prose of a file as (where, text): messages of the catalogue, cells of a notebook, a page."""
+    if path.suffix == ".po":
+        return [(message.id, message.string) for message in catalogue.load()]
+    if path.suffix == ".ipynb":
+        return [(cell.id, cell.source) for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    return [(path.name, path.read_text(encoding="utf-8"))]
+
+
+PAGES = [ROOT / "README.zh.md", *(ROOT / "docs").glob("*.zh.md"), *(ROOT / "site" / "zh").glob("*.md")]
+CHINESE = [catalogue.PO, *sorted((ROOT / "notebooks" / "zh").glob("*.ipynb")), *sorted(PAGES)]
+
+
+def against_the_form(text):
+    """Return where a text leaves the course's form of Chinese.
+
+    You is 你 and never 您, without 请 (a word such as 申请 is none); a sentence has full-width punctuation, and a
+    shape half-width brackets, in which commas are half-width too.
+    """
+    text = re.sub(r"```.*?```|`[^`]*`", "`", text, flags=re.S)
+    outside = re.sub(r"\([^()]*\)", "()", text)
+    polite = re.findall(r".{,9}(?:您|(?<!申)请(?!求)).{,9}", text)
+    return polite + re.findall(r"[\u4e00-\u9fff][,;:?!]", outside) + re.findall(r"（[\d, ]+）", text)
+
+
+@pytest.mark.parametrize("path", CHINESE, ids=lambda path: path.name)
+def test_chinese_is_written_in_the_form_of_the_course(path):
+    texts = read_chinese(path)
+    assert texts and all(text for where, text in texts if where)
+    assert [(where, found) for where, text in texts if (found := against_the_form(text))] == []
+
+
+def test_another_form_of_chinese_is_found():
+    for text in ("请运行它。", "您的网络", "先看,再猜。", "形状是（1, 28, 28）", "`x` 请看"):
+        assert against_the_form(text), text
+    assert not against_the_form("先看，再猜：形状是 (卷积核, 行, 列)，运行 `看, 猜`；去申请工作进程。")
 
 
 # Texts that are not marked for translation
 
 SENTENCE = re.compile(r"[A-Za-z][a-z]+ (?:[a-z]+\b|\$?\{)")
-#: Modules whose texts are read in a traceback or in a picture, or are data.
-OTHERS = ("data", "figures", "images", "language", "machine", "recipes", "shapes", "sweep", "training")
-MODULES = [path for path in sorted(HELPERS.rglob("*.py")) if path.stem not in OTHERS]
+MODULES = sorted(HELPERS.rglob("*.py"))
 SCRIPTS = sorted(HELPERS.rglob("*.js"))
 SHOWN = ("NotYet", "Refused")  # exceptions whose text a learner reads as a message
-PICTURES = re.compile(r"figure|summary|_title|_result|_?draw_\w+|show_\w+")  # drawn or stored, and so in English
-#: Names, code and legends that a learner may see in English, and what is not text at all.
+#: Functions whose errors a widget or a check shows; all other errors are read in a traceback, in English like Python's.
+SHOW_ERRORS = {
+    *("parse_shape", "parse_count", "flat_layers", "run_layers", "describe_net", "describe_layer", "check_net"),
+    *("read_row", "find_data", "_fetch", "_copy_from", "_copy_from_debian_package"),
+}
+PICTURES = re.compile(r"figure|_?draw_\w+|show_\w+")  # drawn in English, whose letters every font has
+#: Names, code and legends that a learner may see in English, and what is not text at all. {} is a place.
 KNOWN = {
-    *("train loss", "train acc", "test acc", "learning curves", "TrainPanel: press Train", " at epoch "),
-    *("average pooling", "max pooling", "vertical edges", "horizontal edges", "scaled tanh"),
-    *("output shape", "pixels not reached", "your image", "your drawing", "image ${index}", "return net, lr"),
+    *("train loss", "train acc", "test acc", "{} at epoch {}", "at epoch", "loss {}, train acc {}, test acc {}"),
+    *("average pooling", "max pooling", "vertical edges", "horizontal edges", "scaled tanh", "ankle boot", "class {}"),
+    *("output shape", "pixels not reached", "your image", "your drawing", "image {}", "image ${index}", "hidden {}"),
+    *("inverted: the ground is bright", "contrast stretched, cropped", "resized and centred, {} × {}"),
+    *("softmax regression", "one hidden layer, 78 units", "LeNet, {}, {} pooling, lr {}", "test {}, validation {}"),
+    *("+ max pooling", "+ batch norm", "+ better steps: modern LeNet", "+ random flips", "+ mirrored testing"),
+    *("{} parameters epochs test accuracy train loss CPU s", "training on", "return net, lr"),
     *("name and shape (maps, height, width) of each row of pictures", "export default", "const explorer ="),
-    *("row wrap", "11px system-ui, sans-serif"),
+    *("row wrap", "11px system-ui, sans-serif", "model name"),
+    *("device-side assert", "device|NVIDIA|CUDA|meta tensor", "the cluster is gone"),  # PyTorch's words, and Dask's
+    "Start one with `dask scheduler`, or unset LENET_DASK to train on this machine's cores",  # in a traceback
 }
 
 
@@ -157,28 +197,43 @@ def unmarked(source):
     """Return the sentences in a Python module that are not in ``_(…)`` and reach neither a traceback nor a picture."""
     found = []
 
-    def visit(node):
+    def visit(node, errors_are_shown=False):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node):
             node.body = node.body[1:]
-        if isinstance(node, ast.FunctionDef) and PICTURES.fullmatch(node.name):
-            return
+        if isinstance(node, ast.FunctionDef):
+            if PICTURES.fullmatch(node.name):
+                return
+            errors_are_shown = errors_are_shown or node.name in SHOW_ERRORS
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if name in ("_", "check"):
                 return
-        if isinstance(node, ast.Raise) and getattr(getattr(node.exc, "func", None), "id", "") not in SHOWN:
-            return
+        if isinstance(node, ast.Raise):
+            raised = getattr(getattr(node.exc, "func", None), "id", "")
+            if not errors_are_shown and raised not in SHOWN:
+                return
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "slips":
             return
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = re.sub(r"<[^>]*>?", "", node.value)  # without HTML
-            if SENTENCE.search(text) and text not in KNOWN:
-                found.append(text)
+        text = read_text(node)
+        if SENTENCE.search(text) and " ".join(text.split()) not in KNOWN:
+            found.append(text)
         for child in ast.iter_child_nodes(node):
-            visit(child)
+            if not (isinstance(node, ast.JoinedStr) and isinstance(child, ast.Constant)):
+                visit(child, errors_are_shown)
 
     visit(ast.parse(source))
     return found
+
+
+def read_text(node):
+    """Return the text of a string or an f-string without HTML, with {} for its places; "" for another node."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        text = node.value
+    elif isinstance(node, ast.JoinedStr):
+        text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    else:
+        return ""
+    return re.sub(r"<[^>]*>?", "", text)
 
 
 def unmarked_in_script(source):
@@ -205,11 +260,22 @@ def test_no_text_of_a_script_is_left_unmarked(path):
 
 def test_unmarked_texts_are_found():
     assert unmarked('def advise():\n    """Say it."""\n    return "Press the button."') == ["Press the button."]
-    assert unmarked('raise NotYet(f"the shape is {shape}")') == ["the shape is "]
+    assert unmarked('def summary(self):\n    return f"{score} of {count} right"') == ["{} of {} right"]
+    assert unmarked('raise NotYet(f"the shape is {shape}")') == ["the shape is {}"]
     assert unmarked('_("Press the button.")\nraise ValueError("the shape is wrong")') == []
+    assert unmarked('def check_net(net):\n    raise ValueError("the shape is wrong")') == ["the shape is wrong"]
     assert unmarked_in_script('status.textContent = "Press the button.";') == ['"Press the button."']
     assert unmarked_in_script("status.textContent = `Press ${name} again`;") == ["`Press ${name} again`"]
     assert unmarked_in_script('status.textContent = _("Press {name} again", { name });') == []
+
+
+def test_the_list_of_known_texts_and_functions_names_only_what_is_there():
+    code = " ".join(word for path in [*MODULES, *SCRIPTS] for word in path.read_text(encoding="utf-8").split())
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in MODULES]
+    functions = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert not SHOW_ERRORS - functions
+    for text in KNOWN:
+        assert all(part in code for part in text.split("{}")), text
 
 
 def test_places_of_marked_texts_are_filled_in_afterwards():

@@ -44,12 +44,14 @@ def test_chinese_sentences_are_joined_and_other_lines_are_left_alone():
     assert publish.CHINESE_BREAK.sub("", "先看。\n`X` 是图像，\n**再**猜。") == "先看。`X` 是图像，**再**猜。"
 
 
-def test_an_export_is_one_file_that_holds_everything(tmp_path):
-    path = ROOT / "notebooks" / "en" / "04_train_on_fashion_mnist.ipynb"
+@pytest.mark.parametrize("edition", publish.LANGUAGES)
+def test_an_export_is_one_file_that_holds_everything(tmp_path, edition):
+    path = ROOT / "notebooks" / edition / "04_train_on_fashion_mnist.ipynb"
     page = publish.export(path, tmp_path / "export").read_text(encoding="utf-8")
     assert not re.search(r"""<(script|img|link)[^>]*\s(src|href)=["'](?!data:)""", page)
     assert "<details" not in page and ".ipynb" not in page
-    assert "<title>Train on Fashion-MNIST: let LeNet learn</title>" in page
+    title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
+    assert f"<title>{title}</title>" in page and f'<html lang="{edition}"' in page
     assert "data:image/svg+xml" in page
 
 
@@ -61,11 +63,18 @@ def test_the_tool_says_how_it_is_called(arguments):
 
 def test_the_teachers_page_names_every_notebook_and_only_commands_that_exist():
     commands = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.M))
-    for edition, name in publish.TEACHING.items():
-        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for edition, ending in publish.ENDINGS.items():
+        text = (ROOT / "docs" / f"teaching{ending}").read_text(encoding="utf-8")
         numbers = re.findall(r"^\| (\d\d)\b", text, flags=re.M)
         assert numbers == [path.stem[:2] for path in PATHS if path.parent.name == edition]
         assert {"handout", "slides", "export"} <= set(re.findall(r"make ([a-z]+)", text)) <= commands
+
+
+def test_the_readme_and_the_teachers_page_lead_to_the_pages_for_teachers():
+    for ending in publish.ENDINGS.values():
+        readme = (ROOT / f"README{ending}").read_text(encoding="utf-8")
+        assert all(f"](docs/{name}{ending})" in readme for name in publish.FOR_TEACHERS)
+        assert f"](servers{ending})" in (ROOT / "docs" / f"teaching{ending}").read_text(encoding="utf-8")
 
 
 def test_the_workflow_runs_the_tests_and_publishes_what_they_passed():
@@ -77,7 +86,20 @@ def test_the_workflow_runs_the_tests_and_publishes_what_they_passed():
     assert ROOT / upload["with"]["path"] == publish.BUILD / "site"
     publishing = WORKFLOW["jobs"]["publish"]
     assert publishing["needs"] == "test" and publishing["permissions"] == {"pages": "write", "id-token": "write"}
-    assert any("actions/deploy-pages@" in step["uses"] for step in publishing["steps"])
+    assert publishing["environment"]["name"] == "github-pages"
+    assert publishing["environment"]["url"] == f"${{{{ steps.{publishing['steps'][0]['id']}.outputs.page_url }}}}"
+    assert publishing["steps"][0]["uses"].startswith("actions/deploy-pages@")
+    assert "github.event_name == 'push'" in publishing["if"], "a pull request publishes nothing"
+
+
+def test_the_workflow_takes_github_s_own_actions_and_gives_the_tests_no_right_to_write():
+    jobs = WORKFLOW["jobs"]
+    used = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert len(used) == 5 and all(re.fullmatch(r"actions/[a-z-]+@v\d+", one) for one in used)
+    assert all(len({"run", "uses"} & set(step)) == 1 for job in jobs.values() for step in job["steps"])
+    assert jobs["test"]["permissions"] == {"contents": "read"}
+    assert set(WORKFLOW[True]) == {"push", "pull_request"}, "YAML reads the key `on` as true"
+    assert "${{" not in "".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
 
 
 def test_the_citation_has_what_the_format_asks_for_and_the_version_of_the_package():

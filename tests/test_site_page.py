@@ -17,7 +17,8 @@ import publish  # noqa: E402
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks" / "en").glob("*.ipynb"))
 EDITIONS = ["en", "zh"]
-PAGES = [*NOTEBOOKS, "index", "teaching", "search"]
+PAGES = [*NOTEBOOKS, "index", *publish.FOR_TEACHERS, "search"]
+COLOURS = ["color-contrast", "link-in-text-block"]
 SEARCHES = {"en": ("receptive", "03_walk_the_shapes"), "zh": ("讲义", "teaching")}
 
 
@@ -47,8 +48,8 @@ def visit(page, built):
     page.on("response", lambda reply: reply.ok or reply.status == 304 or faults.append(f"{reply.status} {reply.url}"))
     page.on("pageerror", lambda error: faults.append(str(error)))
 
-    def visit(name):
-        page.goto(built + name, wait_until="networkidle")
+    def visit(name, until="networkidle"):
+        page.goto(built + name, wait_until=until)
         assert faults == []
 
     yield visit
@@ -74,19 +75,72 @@ def test_links_lead_somewhere_and_pictures_are_seen(visit, page, built, edition,
         }).reduce(async (all, one) => [...await all, await one], [])"""
     )
     assert all(alt.strip() and width > 50 for alt, width in pictures)
-    assert len(pictures) >= 1 or name in ("teaching", "search")
+    assert len(pictures) >= 1 or name in (*publish.FOR_TEACHERS, "search")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+#: A page has thousands of words of code in a handful of colours: mark the first word of each look.
+MARK = """() => {
+    const looks = new Map([[null, ""]]);
+    const look = (node) => {
+        if (!looks.has(node)) {
+            const { color, backgroundColor, backgroundImage, fontSize, fontWeight, opacity } = getComputedStyle(node);
+            const own = [color, backgroundColor, backgroundImage, fontSize, fontWeight, opacity];
+            looks.set(node, own + look(node.parentElement));
+        }
+        return looks.get(node);
+    };
+    const seen = new Set();
+    for (const word of document.querySelectorAll("pre, pre *")) {
+        const hasText = [...word.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+        word.toggleAttribute("data-first", hasText && !seen.has(look(word)));
+        if (hasText) seen.add(look(word));
+    }
+}"""
+DESCRIBE = {"preload": False, "resultTypes": ["violations"]}  # to describe what is right takes longer than to find it
+
+
+def complain(page):
+    """Return what axe finds wrong with a page by all of its rules but those about colours."""
+    return tell(Axe().run(page, options={**DESCRIBE, "rules": {rule: {"enabled": False} for rule in COLOURS}}))
+
+
+def complain_of_colours(page):
+    """Return what axe finds wrong with the colours of a page.
+
+    Of words of code that look the same, down to the page behind them, it looks at one.
+    """
+    page.evaluate(MARK)
+    context = {"include": [["html"], ["[data-first]"]], "exclude": [["pre"]]}
+    return tell(Axe().run(page, context, {**DESCRIBE, "runOnly": COLOURS}))
+
+
+def tell(results):
+    violations = results.response["violations"]
+    return [(rule["id"], node["html"], node["failureSummary"]) for rule in violations for node in rule["nodes"]]
+
+
 @pytest.mark.parametrize("edition", EDITIONS)
-def test_pages_are_readable(visit, page, shoot, edition, scheme):
-    page.emulate_media(color_scheme=scheme)
+def test_pages_are_readable(visit, page, shoot, edition):
     for name in PAGES:
-        visit(f"site/{edition}/{name}.html")
-        shoot(f"site_{edition}_{name}_{scheme}")
-        found = Axe().run(page, options={"preload": False}).response["violations"]
-        said = [(rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]
-        assert said == [], name
+        page.emulate_media(color_scheme="light")
+        visit(f"site/{edition}/{name}.html", until="load")
+        page.evaluate("window.MathJax?.startup.promise")
+        shoot(f"site_{edition}_{name}_light")
+        assert complain(page) + complain_of_colours(page) == [], name
+        page.emulate_media(color_scheme="dark")
+        page.locator("html[data-theme=dark]").wait_for()
+        page.wait_for_function("!document.getAnimations().length")  # no colour is on its way to another
+        shoot(f"site_{edition}_{name}_dark")
+        assert complain_of_colours(page) == [], f"{name} in the dark"
+
+
+def test_what_cannot_be_read_is_found(page):
+    pale = "<pre><span style='color:#aaa'>for</span> <span style='color:#aaa'>in</span> <b>all</b></pre>"
+    page.set_content(f"<html lang='en'><title>t</title><main><img src='data:,'><h1>Code</h1>{pale}{pale}</main>")
+    assert [rule for rule, *_ in complain(page)] == ["image-alt"]
+    assert [html for _, html, _ in complain_of_colours(page)] == ['<span style="color:#aaa" data-first="">for</span>']
+    page.add_style_tag(content="pre + pre { background: #999 } h1 { color: #bbb } pre { color: #ccc }")
+    assert [html[:5] for _, html, _ in complain_of_colours(page)] == ["<h1>C", "<span", "<b da", "<span", "<b da"]
 
 
 @pytest.mark.parametrize("edition", EDITIONS)

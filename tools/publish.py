@@ -38,7 +38,8 @@ LIVE = {
     "en": 'Above is a picture. <a href="explorer.html">Open a live explorer</a>: its net learned for one epoch.',
     "zh": '上面只是图片。<a href="explorer.html">打开一个能操作的探索器</a>：里面的网络训练了一个迭代周期。',
 }
-TEACHING = {"en": "teaching.md", "zh": "teaching.zh.md"}
+FOR_TEACHERS = ("teaching", "servers")
+ENDINGS = {"en": ".md", "zh": ".zh.md"}  # of the pages for teachers
 # A new line for each sentence, which would show as a space; not before a list, a table, a heading, code or a formula.
 CHINESE_BREAK = re.compile(r"(?<=[，。：；！？）])\n(?!\s|[-*] |\d+\. |[|#<]|```|\$\$|!\[)")
 NOT_ON_SLIDES = {"exercises", "questions"}
@@ -65,9 +66,11 @@ def build_site(folder):
     for edition, language in LANGUAGES.items():
         pages = source / "notebooks" / edition
         shutil.copytree(SITE / edition, pages)
-        shutil.copy(ROOT / "docs" / TEACHING[edition], pages / "teaching.md")
+        for name in FOR_TEACHERS:
+            shutil.copy(ROOT / "docs" / f"{name}{ENDINGS[edition]}", pages / f"{name}.md")
         for path in pages.glob("*.md"):
-            path.write_text(CHINESE_BREAK.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+            text = path.read_text(encoding="utf-8").replace(f"{ENDINGS[edition]})", ".md)")  # links between these pages
+            path.write_text(CHINESE_BREAK.sub("", text), encoding="utf-8")
         for path in sorted((ROOT / "notebooks" / edition).glob("*.ipynb")):
             notebook = prepare(path)
             notebook.cells[0].source = notebook.cells[0].source.replace("# ", f"# {path.stem[:2]} ", 1)

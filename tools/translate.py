@@ -160,11 +160,9 @@ def merge(english, chinese, hashes):
 def choose_outputs(cell, outputs):
     """Return the outputs that the Chinese edition stores for an English code cell, whose run there gave ``outputs``.
 
-    These are the English ones, unless the run speaks Chinese. A cell that is not compared, as it differs from run to
-    run, keeps the English outputs, so that both editions report the same training.
+    These are the English ones, unless the run speaks Chinese.
     """
-    compared = "nbval-ignore-output" not in cell.metadata.get("tags", [])
-    return outputs if compared and speaks_chinese(outputs) else cell.outputs
+    return outputs if speaks_chinese(outputs) else cell.outputs
 
 
 def speaks_chinese(outputs):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anywidget
 
-from lenet_helpers.language import SpeakingWidget
+from lenet_helpers.language import SpeakingWidget, _, speaking
 
 HERE = Path(__file__).parent
 
@@ -36,16 +36,21 @@ class Explorer(SpeakingWidget, anywidget.AnyWidget):
     """A widget whose cell also stores a picture, which GitHub and untrusted notebooks show.
 
     A subclass sets ``_esm`` and ``_css`` by ``read_script`` and ``read_style``, and defines ``figure()`` and
-    ``summary()``: one line of plain text that is the same on every run.
+    ``tell()``. Pictures are drawn in English, whose letters every font has.
     """
 
     def figure(self):
         """Return a matplotlib Figure of the present state."""
         raise NotImplementedError
 
-    def summary(self):
-        """Return one line that says what the widget shows."""
+    def tell(self):
+        """Return one line that says what the widget shows, the same on every run."""
         raise NotImplementedError
+
+    def summary(self):
+        """Return what the widget tells after its name, in its language: the text in place of the picture."""
+        with speaking(self.language):
+            return _("{name}: {message}").format(name=type(self).__name__, message=self.tell())
 
     def _repr_mimebundle_(self, **kwargs):
         data, metadata = super()._repr_mimebundle_(**kwargs)

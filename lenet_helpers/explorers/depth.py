@@ -6,7 +6,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
-from lenet_helpers.language import speaking
+from lenet_helpers.language import _, speaking
 from lenet_helpers.signals import ACTIVATIONS, INITS, make_dense_net, measure_signals, tell_ratio
 
 MAX_DEPTH = 10
@@ -87,14 +87,14 @@ class SignalLab(Explorer):
     def _tell_ratio(self):
         return tell_ratio(self.layers[0]["gradient"], self.layers[-1]["gradient"])
 
-    def _title(self):
-        """Return the settings and what they lead to, in English."""
-        with speaking("en"):
-            return f"{self.activation}, {self.init}, {self.depth} hidden layers", self._tell_ratio()
+    def _tell_settings(self):
+        text = _("{activation}, {init}, {depth} hidden layers")
+        return text.format(activation=self.activation, init=self.init, depth=self.depth)
 
     def figure(self):
         figure = Figure(figsize=(max(6, 0.8 * len(self.layers)), 6.2), layout="constrained")
-        figure.suptitle("\n".join(self._title()), fontsize=10)
+        with speaking("en"):
+            figure.suptitle(f"{self._tell_settings()}\n{self._tell_ratio()}", fontsize=10)
         shapes, spreads, gradients = figure.subplots(3, 1, sharex=True)
         places = range(len(self.layers))
         edges = np.linspace(*self.reach, BINS + 1)
@@ -116,8 +116,8 @@ class SignalLab(Explorer):
         gradients.set_xticks(places, [row["name"] for row in self.layers], fontsize=9)
         return figure
 
-    def summary(self):
-        return f"SignalLab: {'. '.join(self._title())}"
+    def tell(self):
+        return _("{settings}. {ratio}").format(settings=self._tell_settings(), ratio=self._tell_ratio())
 
 
 def find_reach(arrays):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from lenet_helpers.explorers.base import Explorer
 from lenet_helpers.explorers.images import SIZE
 from lenet_helpers.explorers.net import check_classes, copy_net, find_nan, join_scripts, join_styles, synced_bytes
-from lenet_helpers.language import speaking
+from lenet_helpers.language import _, speaking
 
 
 def score_images(net, data_iter):
@@ -100,10 +100,9 @@ class ErrorBrowser(Explorer):
         cell = actual * self._units + predicted
         return self._order[self._ends[cell] - self.counts[actual][predicted] : self._ends[cell]]
 
-    def summary(self):
-        if self.message:
-            return f"ErrorBrowser: {self.message}"
-        return f"ErrorBrowser: {np.sum(self.counts):,} images; run this cell to browse the confusion matrix"
+    def tell(self):
+        text = _("{count} images; run this cell to browse the confusion matrix")
+        return self.message or text.format(count=f"{np.sum(self.counts):,}")
 
     def figure(self):
         figure = Figure((10, 4.6), layout="constrained")

@@ -163,10 +163,9 @@ class NetExplorer(Explorer):
             page = page.replace(mark, text, 1)
         Path(path).write_text(page, encoding="utf-8")
 
-    def summary(self):
-        if self.message:
-            return f"NetExplorer: {self.message}"
-        return f"NetExplorer: {len(self.layers)} steps, {len(self._images)} images; run this cell to explore the net"
+    def tell(self):
+        text = _("{count} steps, {images} images; run this cell to explore the net")
+        return self.message or text.format(count=len(self.layers), images=len(self._images))
 
     def figure(self):
         if self.message:

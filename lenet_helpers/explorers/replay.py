@@ -76,8 +76,8 @@ class EpochReplay(Explorer):
         """The accuracy on the test set after each epoch."""
         return [float(np.trace(counts) / np.sum(counts)) for counts in self.counts]
 
-    def summary(self):
-        return f"EpochReplay: {len(self.counts)} epochs; run this cell to move through the training"
+    def tell(self):
+        return _("{count} epochs; run this cell to move through the training").format(count=len(self.counts))
 
     def figure(self):
         figure = Figure((11, 5), layout="constrained")

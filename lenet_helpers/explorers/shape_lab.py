@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
 from lenet_helpers.explorers.window import FRAME, as_image
+from lenet_helpers.language import _, speaking
 from lenet_helpers.shapes import KINDS, SquareLayer
 
 SIDE = 28
@@ -119,7 +120,8 @@ class ShapeLab(Explorer):
             right.add_patch(Rectangle((self.col - 0.5, self.row - 0.5), 1, 1, fill=False, edgecolor=FRAME, linewidth=2))
         right.axis("off")
         figure.suptitle(f"{layer.code}\n{layer.formula}", fontsize=10, family="monospace")
-        figure.supxlabel(self._result(), fontsize=9, wrap=True)
+        with speaking("en"):
+            figure.supxlabel(self._tell_result(), fontsize=9, wrap=True)
         return figure
 
     def _draw_input(self, axis, layer):
@@ -141,18 +143,22 @@ class ShapeLab(Explorer):
             for col in layer.taps(self.col):
                 axis.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=FRAME, linewidth=1.5))
 
-    def _result(self):
+    def _tell_result(self):
         """Return in one line what follows from the settings."""
         layer = self.layer
         if layer.problem:
-            return f"Not possible: {layer.problem}"
-        return (
-            f"output shape {layer.output_shape}, not reached: {layer.unreached} of {layer.size**2} pixels, "
-            f"parameters {layer.parameters:,}, multiply-adds {layer.multiply_adds:,}"
+            return _("Not possible: {problem}").format(problem=layer.problem)
+        text = _(
+            "output shape {shape}, not reached: {unreached} of {total} pixels, "
+            "parameters {parameters}, multiply-adds {multiply_adds}"
         )
+        counts = {"unreached": layer.unreached, "total": layer.size**2}
+        costs = {"parameters": f"{layer.parameters:,}", "multiply_adds": f"{layer.multiply_adds:,}"}
+        return text.format(shape=layer.output_shape, **counts, **costs)
 
-    def summary(self):
-        return f"ShapeLab: {self.layer.code}, input {self.size}×{self.size}. {self._result()}"
+    def tell(self):
+        text = _("{code}, input {size}×{size}. {result}")
+        return text.format(code=self.layer.code, size=self.size, result=self._tell_result())
 
 
 def explore_shapes(image):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
-from lenet_helpers.language import _
+from lenet_helpers.language import _, speaking
 from lenet_helpers.shapes import output_size, walk_shapes
 
 POOLS = (nn.AvgPool2d, nn.MaxPool2d)
@@ -360,14 +360,13 @@ class WalkQuiz(Explorer):
         for cell in table.get_celld().values():
             cell.PAD = 0.02
             cell.set(edgecolor="#bdbdbd", linewidth=0.5)
-        axis.set_title(f"input {tuple(self.input_shape)}. {self._result()}", fontsize=10, loc="left")
+        with speaking("en"):
+            axis.set_title(f"input {tuple(self.input_shape)}. {self.tell()}", fontsize=10, loc="left")
         return figure
 
-    def _result(self):
-        return f"{self.score} of {len(self.layers)} layers right, with {self.parameters:,} parameters"
-
-    def summary(self):
-        return f"WalkQuiz: {self._result()}"
+    def tell(self):
+        text = _("{score} of {count} layers right, with {sum} parameters")
+        return text.format(score=self.score, count=len(self.layers), sum=f"{self.parameters:,}")
 
 
 def _read(parse, text, check):

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 from torch.nn import functional as F
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
+from lenet_helpers.language import _
 
 LARGEST_KERNEL = 11
 LARGEST_IMAGE = 64
@@ -188,8 +189,9 @@ class WindowExplorer(Explorer):
             axis.set(xticks=[], yticks=[])
         return figure
 
-    def summary(self):
-        return f"WindowExplorer: {self.kernel_name}, output[{self.row}, {self.col}] = {self.value:.3f}"
+    def tell(self):
+        text = _("{kernel}, output[{row}, {column}] = {value}")
+        return text.format(kernel=_(self.kernel_name), row=self.row, column=self.col, value=f"{self.value:.3f}")
 
 
 def _draw_signed(axis, numbers, title):

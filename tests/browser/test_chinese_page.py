@@ -103,7 +103,10 @@ def open_views(page, root):
     return texts + root.evaluate(READ)
 
 
-@pytest.mark.parametrize("name", ["window", "net", "shapes", "walk", "signals", "errors", "epochs"])
+WIDGETS = ["window", "net", "shapes", "walk", "signals", "errors", "epochs"]
+
+
+@pytest.mark.parametrize("name", WIDGETS)
 def test_no_english_sentence_is_left(make, mount, page, shoot, name):
     page.evaluate(LISTEN)
     widget = make(name)
@@ -121,6 +124,15 @@ def test_no_english_sentence_is_left(make, mount, page, shoot, name):
         texts += root.evaluate(READ)
     assert find_english(texts) == []
     assert sum("\u4e00" <= character <= "\u9fff" for character in "".join(texts)) > 20
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_a_stored_cell_says_in_chinese_what_its_picture_shows(make, name):
+    widget = make(name)
+    data, _metadata = widget._repr_mimebundle_()
+    kind, _colon, told = data["text/plain"].partition("：")
+    assert kind == type(widget).__name__ and find_english([told]) == []
+    assert re.search("[\u4e00-\u9fff]", told)
 
 
 def test_a_saved_page_is_in_chinese(make, page, tmp_path):
