@@ -1,6 +1,7 @@
 /**
  * The status line of the train panel, and what ipywidgets leaves out of the panel around it: names for the sliders,
- * a keyboard focus that is not lost when a button is disabled, and a notice when the kernel behind it is gone.
+ * keys that do not reach the notebook, a keyboard focus that is not lost when a button is disabled, and a notice when
+ * the kernel behind it is gone.
  */
 
 const CONTROLS = "button, select, input, [role=slider]";
@@ -57,7 +58,8 @@ export default () => {
       el.append(status, notice);
 
       const ended = new AbortController();
-      const listen = (target, event, act) => target.addEventListener(event, act, { signal: ended.signal });
+      const listen = (target, event, act, capture = false) =>
+        target.addEventListener(event, act, { signal: ended.signal, capture });
       let panel = null;
       let observer = null;
       let heard = Date.now(); // when the kernel last said something
@@ -111,6 +113,13 @@ export default () => {
         else setLost(true);
       };
 
+      /**
+       * JupyterLab and Notebook would take a bare key for a command: an arrow moves to another cell, D D deletes this
+       * one. What is pressed with Ctrl, Alt or ⌘ is meant for them.
+       */
+      const keepKeys = ({ target, ctrlKey, altKey, metaKey }) =>
+        target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || altKey || metaKey));
+
       const adopt = (found) => {
         panel = found;
         const improve = () => {
@@ -120,6 +129,7 @@ export default () => {
         observer = new MutationObserver(improve);
         observer.observe(panel, { subtree: true, childList: true, attributeFilter: ["disabled", "aria-valuetext"] });
         listen(panel, "click", ask);
+        for (const event of ["focusin", "keydown", "keyup"]) listen(panel, event, keepKeys, true);
         listen(panel, "focusin", ({ target }) => { focused = [...panel.querySelectorAll(CONTROLS)].indexOf(target); });
         listen(panel, "focusout", ({ target, relatedTarget }) => {
           // A control that was disabled or drawn anew has lost the focus, but the learner has not left it.

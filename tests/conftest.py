@@ -1,14 +1,12 @@
-"""Fixtures that several test files share: real test images, a net that was trained for a few seconds, and a browser.
-
-The browser is Debian's Chromium, or the one that CHROMIUM names.
-"""
+"""Fixtures that several test files share: real test images, a net that was trained for a few seconds, and a browser."""
 
 import os
-import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from chromium import FLAGS, find_chromium
 from nets import make_lenet
 from small_data import files, fork, mirror, own, raw, world  # noqa: F401
 from torch import nn
@@ -17,16 +15,6 @@ from lenet_helpers.data import FashionMNIST, batch_loader, find_data, read_idx
 from lenet_helpers.training import copy_weights
 
 SHOTS = Path(__file__).parent / "browser" / "shots"  # screenshots, ignored by git and kept by CI
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,19 +66,23 @@ def make_loaders():
     return lambda batch_size: (batch_loader(train, batch_size, shuffle=True), batch_loader(test, batch_size))
 
 
-def find_chromium():
-    """Return the path of a Chromium, or None."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    return next((path for path in map(shutil.which, filter(None, names)) if path), None)
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # workers take the files in the order that is set below
 
 
 def pytest_collection_modifyitems(items):
-    """Without a browser skip these tests and say so; where LENET_REQUIRE_BROWSER is set, let them fail instead."""
+    """Put long files first, so that no worker starts one when the others end; without a browser skip what needs one.
+
+    Long are the tests in a whole JupyterLab, and then the notebooks. Where LENET_REQUIRE_BROWSER is set, no test is
+    skipped: without a browser it fails.
+    """
+    in_lab = Counter(item.path for item in items if "lab" in getattr(item, "fixturenames", ()))  # notebooks have none
+    items.sort(key=lambda item: (-in_lab[item.path], item.path.suffix != ".ipynb"))
     if find_chromium() or os.environ.get("LENET_REQUIRE_BROWSER"):
         return
     skip = pytest.mark.skip(reason="no Chromium found: install chromium, or set CHROMIUM to its path")
     for item in items:
-        if "page" in getattr(item, "fixturenames", ()):  # notebooks have none
+        if "page" in getattr(item, "fixturenames", ()):
             item.add_marker(skip)
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect, sync_playwright
 
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 sys.path.insert(0, str(ROOT / "tests"))
-from conftest import FLAGS, find_chromium
+from chromium import FLAGS, find_chromium
 from lab import Notebook, Slider, serve_lab
 
 TARGET = ROOT / "img" / "panel.gif"

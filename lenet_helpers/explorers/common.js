@@ -11,6 +11,16 @@ const element = (tag, attributes = {}, ...children) => {
   return node;
 };
 
+/**
+ * Keep the keys that are pressed in `node` from JupyterLab and Notebook, which would take them for commands: an arrow
+ * would move to another cell, D D would delete this one. What is pressed with Ctrl, Alt or ⌘ is meant for them.
+ */
+const keepKeys = (node) => {
+  const keep = ({ target, ctrlKey, altKey, metaKey }) =>
+    target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || altKey || metaKey));
+  for (const event of ["focusin", "keydown", "keyup"]) node.addEventListener(event, keep, true);
+};
+
 /** Ink on paper: 0 is white, 1 is black. */
 const gray = (value) => {
   const level = Math.round(255 * (1 - Math.max(0, Math.min(1, value))));

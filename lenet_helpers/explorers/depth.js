@@ -140,9 +140,6 @@ export default {
     const past = element("span", { className: "past" }, "● ", _("the settings before"));
     const legend = element("div", { className: "legend" }, "● ", _("now"), "   ", past);
     slider.addEventListener("input", () => choose("depth", Number(slider.value)));
-    for (const control of [...Object.values(selects), slider]) {
-      control.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab would move to another cell
-    }
 
     /** Hand a choice to the kernel, which measures a new net. */
     const choose = (name, value) => {
@@ -167,6 +164,7 @@ export default {
     };
 
     el.classList.add("lenet", "depth");
+    keepKeys(el);
     el.replaceChildren(
       element("div", { className: "settings" },
         element("label", {}, _("activation"), " ", selects.activation),

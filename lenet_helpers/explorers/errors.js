@@ -28,6 +28,7 @@ export default {
   render({ model, el }) {
     speak(model, el);
     el.classList.add("lenet", "lenet-errors");
+    keepKeys(el);
     if (model.get("message")) {
       el.append(element("p", { role: "alert", className: "wrong" }, model.get("message")));
       return;
@@ -57,11 +58,9 @@ export default {
         count: counts[row][column],
       });
       node.addEventListener("keydown", (event) => {
-        if (["Enter", " "].includes(event.key)) event.stopPropagation();
         const step = ARROWS[event.key];
         if (!step) return;
         event.preventDefault();
-        event.stopPropagation();
         const target = cells[row + step[0]]?.[column + step[1]];
         target?.focus();
         if (target) select(row + step[0], column + step[1]);

@@ -30,6 +30,7 @@ export default {
   render({ model, el }) {
     speak(model, el);
     el.classList.add("lenet", "lenet-net");
+    keepKeys(el);
     if (model.get("message")) {
       el.append(element("p", { role: "alert", className: "wrong" }, model.get("message")));
       return;

@@ -87,13 +87,12 @@ const frame = (context, x, y, width, height, dashed = false) => {
   context.restore();
 };
 
-/** Call the handler that is named after the key, and keep the key from JupyterLab. */
+/** Call the handler that is named after the key. */
 const onKeys = (node, handlers) =>
   node.addEventListener("keydown", (event) => {
     const handler = handlers[event.key] ?? (ARROWS[event.key] && handlers.arrow);
     if (!handler) return;
     event.preventDefault();
-    event.stopPropagation();
     handler(ARROWS[event.key]);
   });
 
@@ -104,7 +103,6 @@ const numberField = (name, onChange) => {
     "input",
     () => input.value !== "" && onChange(clamp(Math.round(Number(input.value)), 0, Number(input.max))),
   );
-  input.addEventListener("keydown", (event) => event.stopPropagation());
   const set = (value, max) => {
     input.max = max;
     if (Number(input.value) !== value || input.value === "") input.value = value;
@@ -112,9 +110,4 @@ const numberField = (name, onChange) => {
   return { label: element("label", {}, `${name} `, input), set };
 };
 
-/** A button whose own keys do not reach JupyterLab. */
-const button = (text, onClick) => {
-  const node = element("button", { type: "button", onclick: onClick }, text);
-  node.addEventListener("keydown", (event) => ["Enter", " "].includes(event.key) && event.stopPropagation());
-  return node;
-};
+const button = (text, onClick) => element("button", { type: "button", onclick: onClick }, text);

@@ -138,7 +138,6 @@ const createSources = (app) => {
   };
   const file = element("input", { type: "file", accept: "image/*" });
   file.addEventListener("change", () => file.files.length && upload(file.files[0]));
-  file.addEventListener("keydown", (event) => event.stopPropagation());
   const drawButton = button(_("Draw"), () => {
     pad.node.hidden = !pad.node.hidden;
     drawButton.ariaExpanded = String(!pad.node.hidden);
@@ -156,7 +155,6 @@ const createSources = (app) => {
     ].map(([value, text]) => element("option", { value }, text)),
   );
   scale.addEventListener("change", () => app.update({ scale: scale.value }));
-  scale.addEventListener("keydown", (event) => event.stopPropagation());
 
   const node = element(
     "div",

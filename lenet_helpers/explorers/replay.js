@@ -46,6 +46,7 @@ export default {
   render({ model, el }) {
     speak(model, el);
     el.classList.add("lenet", "lenet-replay");
+    keepKeys(el);
     const [classes, pictures, counts, probabilities, messages] = [
       "classes",
       "pictures",
@@ -118,7 +119,6 @@ export default {
       show();
     };
     slider.addEventListener("input", () => go(Number(slider.value)));
-    for (const node of [slider, play]) node.addEventListener("keydown", (event) => event.stopPropagation());
 
     let timer;
     const pause = () => {

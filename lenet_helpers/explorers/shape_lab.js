@@ -120,7 +120,6 @@ const makeSlider = (name, [low, high], onInput) => {
   const setting = element("div", { className: "setting" },
     element("label", { htmlFor: id }, labels()[name]), input, number, reason);
   input.addEventListener("input", () => onInput(Number(input.value)));
-  input.addEventListener("keydown", (event) => event.stopPropagation());
   const show = (value, why = "") => {
     input.value = value;
     number.textContent = value;
@@ -335,7 +334,6 @@ export default {
         const arrow = ARROWS[event.key];
         if (!arrow) return;
         event.preventDefault();
-        event.stopPropagation(); // JupyterLab would move to another cell
         go(model.get("row") + arrow[0], model.get("col") + arrow[1]);
       });
     };
@@ -343,9 +341,9 @@ export default {
     follow(output, (index) => index);
 
     chooser.addEventListener("change", () => setUp({ kind: chooser.value }));
-    chooser.addEventListener("keydown", (event) => event.stopPropagation());
 
     el.classList.add("lenet", "shape-lab");
+    keepKeys(el);
     el.replaceChildren(
       element("div", { className: "settings" },
         element("label", { className: "setting" }, _("layer"), " ", chooser),

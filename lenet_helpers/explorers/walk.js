@@ -20,7 +20,6 @@ const makeRow = (layer, onCheck) => {
   button.addEventListener("click", check);
   for (const input of [shape, parameters]) {
     input.addEventListener("keydown", (event) => {
-      event.stopPropagation(); // JupyterLab would take the keys for its own commands
       if (event.key === "Enter") check();
     });
   }
@@ -92,6 +91,7 @@ export default {
     };
 
     el.classList.add("lenet", "walk-quiz");
+    keepKeys(el);
     el.replaceChildren(
       element("div", {},
         _("The input has the shape ({shape}). What does each layer make of it?", { shape: model.get("input_shape").join(", ") })),

@@ -199,7 +199,6 @@ export default {
         const arrow = ARROWS[event.key];
         if (!arrow) return;
         event.preventDefault();
-        event.stopPropagation(); // JupyterLab would move to another cell
         const [row, col] = place();
         go(row + arrow[0], col + arrow[1]);
       });
@@ -216,13 +215,13 @@ export default {
       });
       tellKernel();
     });
-    chooser.addEventListener("keydown", (event) => event.stopPropagation());
     fill.addEventListener("change", () => {
       model.set({ fill: fill.checked });
       tellKernel();
     });
 
     el.classList.add("lenet", "window-explorer");
+    keepKeys(el);
     el.replaceChildren(
       element("div", { className: "row controls" },
         element("label", {}, _("kernel"), " ", chooser),

@@ -2,9 +2,25 @@
 
 import base64
 
+import nbformat
 import pytest
 from lab import Notebook, end_kernels, serve_lab
 from playwright.sync_api import expect
+
+SETUP = """
+from torch import nn
+from lenet_helpers import load_data_fashion_mnist
+from lenet_helpers.panel import TrainPanel
+
+def make_net():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
+    )
+
+data = load_data_fashion_mnist(256)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +46,34 @@ def open_notebook(lab, page):
 
 
 @pytest.fixture
+def run_cells(lab, open_notebook):
+    """Return a function that writes a notebook with the given code cells, opens it and runs it."""
+
+    def run(name, *cells):
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in (SETUP.strip(), *cells)]
+        nbformat.write(notebook, lab.root / f"{name}.ipynb")
+        opened = open_notebook(f"{name}.ipynb")
+        opened.run_all()
+        return opened
+
+    return run
+
+
+@pytest.fixture
 def mount(page):
     """Return a function that shows a widget's own script in a blank page, with a stand-in for its kernel side.
 
     ``mount(widget)`` gives the root locator; in the page ``model.get``, ``.set`` and ``.emit`` play the kernel.
+    ``around`` is what else the page shows, with ``{}`` in the widget's place. The list ``leaked`` holds the keys that
+    were pressed in the widget and that JupyterLab or Notebook could have taken for commands.
     """
 
-    def show(widget, dark=False):
+    def show(widget, dark=False, around="{}"):
         names = [name for name in widget.keys if not name.startswith("_")]
         state = {name: getattr(widget, name) for name in names if name not in ("layout", "tabbable", "tooltip")}
         state = {k: {"bytes": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in state.items()}
-        page.set_content("<body><div id='widget'></div></body>")
+        page.set_content("<body>" + around.format("<div id='widget'></div>") + "</body>")
         if dark:
             page.add_style_tag(
                 content="body{background:#111;--jp-ui-font-color1:#eee;--jp-layout-color0:#111;"
@@ -56,7 +89,8 @@ def mount(page):
                     }
                 }
                 const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-                const { default: widget } = await import(url);
+                const { default: exported } = await import(url);
+                const widget = typeof exported === "function" ? await exported() : exported;
                 const listeners = {};
                 window.model = {
                     get: (key) => state[key],
@@ -73,6 +107,11 @@ def mount(page):
                     send: (content) => { (window.sent ??= []).push(content); },
                     emit: (event, ...rest) => { (listeners[event] ?? []).forEach((f) => f(...rest)); },
                 };
+                window.leaked = [];
+                document.addEventListener("keydown", ({ target, key }) => { // as JupyterLab and Notebook do
+                    const isKept = target === document.body || target.hasAttribute("data-lm-suppress-shortcuts");
+                    if (!isKept) leaked.push(key);
+                }, true);
                 window.cleanup = await widget.render({ model: window.model, el: document.getElementById("widget") });
             }""",
             [str(widget._esm), state],

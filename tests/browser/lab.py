@@ -213,3 +213,31 @@ class Slider:
         self.page.mouse.down()
         self.page.mouse.move(track["x"] + share * track["width"], handle["y"] + handle["height"] / 2, steps=8)
         self.page.mouse.up()
+
+
+class Panel:
+    """A panel in the page: what a learner sees and presses."""
+
+    def __init__(self, scope):
+        self.scope = scope.locator(".lenet-panel")
+        # An icon is part of a button's accessible name.
+        self.train, self.stop, self.resume = (
+            self.scope.get_by_role("button", name=re.compile(f"{name}$")) for name in ("Train", "Stop", "Continue")
+        )
+        self.status, self.notice = self.scope.locator(".lenet-status"), self.scope.locator(".lenet-lost")
+        self.numbers, self.alert = self.scope.locator(".lenet-numbers"), self.scope.locator(".lenet-alert")
+        self.lr, self.epochs = Slider(self.scope, "learning rate"), Slider(self.scope, "epochs")
+        self.batch_size, self.seed = self.scope.get_by_label("batch size"), self.scope.get_by_label("seed")
+        self.loss = self.scope.locator("polyline[data-name='train loss']")
+        self.past = self.scope.locator("polyline.past")
+
+    def epoch(self):
+        """Return how many epochs the panel says are done."""
+        return float(re.search(r"epoch ([\d.]+)", self.numbers.inner_text())[1])
+
+    def wait_for_epoch(self, epoch, seconds=60):
+        """Wait until the training has gone past an epoch."""
+        deadline = time.monotonic() + seconds
+        while self.epoch() <= epoch:
+            assert time.monotonic() < deadline, f"the training did not get past epoch {epoch}"
+            self.scope.page.wait_for_timeout(50)

@@ -4,12 +4,9 @@ import ast
 import random
 
 import pytest
-import test_panel_lab
-from lab import Notebook
+from lab import Notebook, Panel
 from playwright.sync_api import expect
-from test_panel_lab import Panel
 
-run_cells = test_panel_lab.run_cells  # the fixture
 PANELS = "panels = []"
 PANEL = "panels.append(TrainPanel(make_net, *data, num_epochs=30))\npanels[-1]"
 BROKEN = "TrainPanel(lambda: make_nett(), *data)"
@@ -52,9 +49,9 @@ def move_at_random(panel, draw):
         case 0:
             panel.lr.drag_to(draw.uniform(-0.2, 1.2))
         case 1:
-            panel.scope.get_by_label("batch size").select_option(draw.choice(["32", "256", "1024"]))
+            panel.batch_size.select_option(draw.choice(["32", "256", "1024"]))
         case 2:
-            panel.scope.get_by_label("seed").fill(draw.choice(["", "7", "-3", "123456"]))
+            panel.seed.fill(draw.choice(["", "7", "-3", "123456"]))
         case 3 | 4:
             panel.epochs.press(draw.choice(["ArrowRight", "ArrowLeft", "Home", "End"]))
         case _:
@@ -117,6 +114,11 @@ def test_the_kernel_trains_on_without_its_page(run_cells, lab, page, context):
     expect(panel.status).to_contain_text("Training")
 
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("window.jupyterapp.shell.currentWidget.close()")
+    expect(page.locator(".jp-Notebook")).to_have_count(0)
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:open', { path: 'left.ipynb' })")
+    expect(panel.status).to_contain_text("Training")
+    expect(panel.stop).to_be_enabled()
     page.close()
     go.touch()
     notebook = Notebook(context.new_page(), lab, "left.ipynb")

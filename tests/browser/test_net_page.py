@@ -366,7 +366,7 @@ def test_pointing_moves_the_window(root, page):
 def test_play_slides_the_window_until_paused(root, page):
     set_state(page, layer=4, row=0, column=8)
     root.get_by_role("button", name="Play").click()
-    expect(details(root)).to_contain_text("at row 1, column 0")
+    expect(details(root)).to_have_text(re.compile("at row [1-9]"))  # it has turned into the next row
     root.get_by_role("button", name="Pause").click()
     resting = details(root).inner_text()
     page.wait_for_timeout(400)
@@ -473,13 +473,12 @@ def test_kernel_cannot_open_what_is_not_there(root, page):
 
 
 def test_keys_do_not_reach_jupyterlab(root, page):
-    page.evaluate("window.heard = []; document.addEventListener('keydown', event => heard.push(event.key))")
     root.get_by_role("application").focus()
     for key in ("ArrowDown", "ArrowRight", "Enter", "Escape"):
         page.keyboard.press(key)
     root.get_by_label("image 0–59").focus()
     page.keyboard.press("ArrowUp")
-    assert page.evaluate("heard") == []
+    assert page.evaluate("leaked") == []
 
 
 def test_every_control_has_a_name(root, page):
@@ -512,35 +511,38 @@ def test_dark_theme(explorer, mount, page, shoot):
 
 
 MEASURE = """([selector, repeat, images]) => {
-    const canvas = document.querySelector(selector);
-    const box = canvas.getBoundingClientRect();
-    const flush = () => canvas.getContext("2d").getImageData(0, 0, 1, 1);
+    const canvas = () => document.querySelector(selector);
+    const box = canvas().getBoundingClientRect();
+    const flush = () => canvas().getContext("2d").getImageData(0, 0, 1, 1);
     const text = () => document.querySelector("[aria-label=details]").textContent;
+    const shown = () => text() + (images ? canvas().toDataURL() : "");
     const times = [];
     for (let i = 0; i < repeat; i++) {
-        const before = text();
+        const before = shown();
         const start = performance.now();
         if (images) model.set({ picture: new DataView(new Float32Array(images[i % images.length]).buffer) });
         else {
             const [x, y] = [box.left + box.width * ((i * 0.37) % 1), box.top + box.height * ((i * 0.23) % 1)];
-            canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, bubbles: true }));
+            canvas().dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, bubbles: true }));
         }
         flush();
         const time = performance.now() - start;
-        if (images || text() !== before) times.push(time);
+        if (shown() !== before) times.push(time);
     }
     return times;
 }"""
 
 
 def test_speed_of_hover_and_image_change(root, page, fashion, capsys):
-    """A frame has 16 ms, a change of image may take 100 ms; the guard leaves room for a busy machine."""
-    images = fashion[0][:20].flatten(1).tolist()
+    """A frame has 16 ms, and a change of image may take 100 ms: the bench reads the printed line and judges it."""
+    images = fashion[0][1:21].flatten(1).tolist()  # image 0 is shown already
     medians = {}
     for name, state in (("overview", {"layer": -1}), ("convolution", {"layer": 4, "unit": 9}), ("dense", {"layer": 8})):
         set_state(page, **state)
-        medians[f"hover {name}"] = statistics.median(page.evaluate(MEASURE, [".scroll canvas", 400, None]))
-        medians[f"image {name}"] = statistics.median(page.evaluate(MEASURE, [".scroll canvas", 20, images]))
+        hovers = page.evaluate(MEASURE, [".scroll canvas", 400, None])
+        assert len(hovers) > 100, "the mouse does not change what is shown"  # it also crosses the gaps between the maps
+        changes = page.evaluate(MEASURE, [".scroll canvas", 20, images])
+        assert len(changes) == 20, "an image leaves the picture as it was"
+        medians |= {f"hover {name}": statistics.median(hovers), f"image {name}": statistics.median(changes)}
     with capsys.disabled():
         print("\nmedian ms:", ", ".join(f"{name} {ms:.1f}" for name, ms in medians.items()))
-    assert all(ms < (50 if name.startswith("hover") else 300) for name, ms in medians.items())

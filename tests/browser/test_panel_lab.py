@@ -1,69 +1,8 @@
 """The train panel in a real JupyterLab: LeNet on Fashion-MNIST, with mouse and keyboard."""
 
-import re
-import time
-
-import nbformat
 import pytest
-from lab import Slider
+from lab import Panel
 from playwright.sync_api import expect
-
-SETUP = """
-from torch import nn
-from lenet_helpers import load_data_fashion_mnist
-from lenet_helpers.panel import TrainPanel
-
-def make_net():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
-        nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
-    )
-
-data = load_data_fashion_mnist(256)
-"""
-LOSS = "polyline[data-name='train loss']"
-
-
-class Panel:
-    """A panel in the page: what a learner sees and presses."""
-
-    def __init__(self, scope):
-        self.scope = scope.locator(".lenet-panel")
-        # An icon is part of a button's accessible name.
-        self.train, self.stop, self.resume = (
-            self.scope.get_by_role("button", name=re.compile(f"{name}$")) for name in ("Train", "Stop", "Continue")
-        )
-        self.status, self.notice = self.scope.locator(".lenet-status"), self.scope.locator(".lenet-lost")
-        self.numbers, self.alert = self.scope.locator(".lenet-numbers"), self.scope.locator(".lenet-alert")
-        self.lr, self.epochs = Slider(self.scope, "learning rate"), Slider(self.scope, "epochs")
-        self.loss, self.past = self.scope.locator(LOSS), self.scope.locator("polyline.past")
-
-    def epoch(self):
-        """Return how many epochs the panel says are done."""
-        return float(re.search(r"epoch ([\d.]+)", self.numbers.inner_text())[1])
-
-    def wait_for_epoch(self, epoch, seconds=60):
-        """Wait until the training has gone past an epoch."""
-        deadline = time.monotonic() + seconds
-        while self.epoch() <= epoch:
-            assert time.monotonic() < deadline, f"the training did not get past epoch {epoch}"
-            self.scope.page.wait_for_timeout(50)
-
-
-@pytest.fixture
-def run_cells(lab, open_notebook):
-    """Return a function that writes a notebook with the given code cells, opens it and runs it."""
-
-    def run(name, *cells):
-        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in (SETUP.strip(), *cells)]
-        nbformat.write(notebook, lab.root / f"{name}.ipynb")
-        opened = open_notebook(f"{name}.ipynb")
-        opened.run_all()
-        return opened
-
-    return run
 
 
 def count_points(curve):

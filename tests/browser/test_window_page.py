@@ -1,5 +1,8 @@
 """The window explorer's script alone in a blank page, with conv2d as the oracle."""
 
+import statistics
+from itertools import pairwise
+
 import pytest
 import torch
 from playwright.sync_api import expect
@@ -74,7 +77,6 @@ def test_numbers_are_written_out_and_add_up(mount, page, image):
 
 def test_arrow_keys_move_on_both_pictures_and_stop_at_the_border(mount, page, image):
     root = mount(explore_window(image))
-    page.evaluate("document.addEventListener('keydown', (event) => { window.leaked = event.key; })")
     for label in (IMAGE, OUTPUT):
         root.get_by_role("application", name=label).focus()
         page.evaluate("model.set({ row: 0, col: 0 })")
@@ -85,7 +87,10 @@ def test_arrow_keys_move_on_both_pictures_and_stop_at_the_border(mount, page, im
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowRight")
         expect(root.get_by_role("status")).to_contain_text("output[23, 23]")
-    assert page.evaluate("window.leaked") is None, "JupyterLab must not see the arrow keys"
+    assert page.evaluate("leaked") == [], "JupyterLab must not see the arrow keys"
+    page.keyboard.press("Control+s")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("leaked") == ["s"], "saving the notebook is meant for JupyterLab"
     page.wait_for_function("window.saved?.row === 23")
 
 
@@ -158,6 +163,31 @@ def test_tab_reaches_every_control(mount, page, image):
             page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.closest('label').textContent")
         )
     assert reached[0].startswith("kernel") and reached[1:] == [" fill the whole map", IMAGE, OUTPUT]
+
+
+MEASURE = """(count) => {
+    const canvas = document.querySelector("#widget canvas");
+    const box = canvas.getBoundingClientRect();
+    const pixel = box.width / 28;
+    return Array.from({ length: count }, (_, i) => {
+        const clientX = box.left + (4.5 + ((11 * i) % 20)) * pixel;
+        const clientY = box.top + (4.5 + ((7 * i) % 20)) * pixel;
+        const start = performance.now();
+        canvas.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
+        for (const one of document.querySelectorAll("#widget canvas")) one.getContext("2d").getImageData(0, 0, 1, 1);
+        document.getElementById("widget").getBoundingClientRect(); // lays the page out
+        return { ms: performance.now() - start, shown: document.querySelector("[role=status]").textContent };
+    });
+}"""
+
+
+def test_work_of_a_step(mount, page, image, capsys):
+    """60 steps a second leave 16 ms for each: for its numbers, its pictures and the layout of the page."""
+    mount(explore_window(image))
+    steps = page.evaluate(MEASURE, 400)
+    assert all(one["shown"] != other["shown"] for one, other in pairwise(steps)), "a move changes nothing"
+    with capsys.disabled():
+        print(f"\nmedian ms of a step: {statistics.median(step['ms'] for step in steps):.2f}")
 
 
 def test_cleanup_stops_listening(mount, page, image):
