@@ -439,11 +439,14 @@ class LearningRateSlider(widgets.FloatLogSlider):
 
     The page rounds a value to whole steps from the slider's left end: with fixed steps of 0.05 decades it would turn
     0.9 into 0.891, and tell the kernel so. So each new value comes with a step that it is a multiple of.
+
+    The page tells the kernel a value when the hand lets go of it. Told on the way, two views of the slider, which
+    JupyterLab keeps once a run has ended, would answer each other without end with values rounded to different steps.
     """
 
     def __init__(self, value, **options):
         low, high = math.log10(LR_MIN), math.log10(LR_MAX)
-        super().__init__(value, min=low, max=high, step=self.find_step(value), **options)
+        super().__init__(value, min=low, max=high, step=self.find_step(value), continuous_update=False, **options)
 
     def notify_change(self, change):
         if change["name"] == "value":

@@ -76,13 +76,13 @@ def pytest_collection_modifyitems(items):
     Long are the tests in a whole JupyterLab, and then the notebooks. Where LENET_REQUIRE_BROWSER is set, no test is
     skipped: without a browser it fails.
     """
-    in_lab = Counter(item.path for item in items if "lab" in getattr(item, "fixturenames", ()))  # notebooks have none
+    in_lab = Counter(item.path for item in items if "open_notebook" in getattr(item, "fixturenames", ()))
     items.sort(key=lambda item: (-in_lab[item.path], item.path.suffix != ".ipynb"))
     if find_chromium() or os.environ.get("LENET_REQUIRE_BROWSER"):
         return
     skip = pytest.mark.skip(reason="no Chromium found: install chromium, or set CHROMIUM to its path")
     for item in items:
-        if "page" in getattr(item, "fixturenames", ()):
+        if "page" in getattr(item, "fixturenames", ()):  # notebooks have none
             item.add_marker(skip)
 
 
