@@ -294,9 +294,9 @@ class TrainPanel:
         self._curves.value = draw_svg(rows, run.num_epochs, self._past())
         self._bar.value = run.epoch / run.num_epochs
         self._numbers.value = tell_numbers(run, rows, seconds_left) if rows else ""
-        if run.state == "running":
+        if run.state in ("running", "stopped", "finished"):  # else an error stands there
             self._show_alert(advise(run.lr) if is_guessing(rows) else "")
-        else:
+        if run.state != "running":
             self._table.value = tabulate(self.runs)
 
     def _past(self):
