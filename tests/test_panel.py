@@ -443,10 +443,8 @@ def test_the_warning_comes_and_goes():
     assert panel._alert.value == ""
 
 
-def test_a_real_net_that_guesses_is_warned_of(make_loaders, monkeypatch):
+def test_a_real_net_that_guesses_is_warned_of(make_loaders):
     """LeNet with sigmoids at lr 0.1, on 2,560 images of Fashion-MNIST: ten mini-batches an epoch."""
-    monkeypatch.setattr(panel_module, "REDRAW_SECONDS", 0)  # so few of them are over before a second redraw is due
-    monkeypatch.setattr(panel_module, "REDRAW_SHARE", math.inf)
     panel = TrainPanel(lambda: make_lenet(nn.Sigmoid), *make_loaders(256), lr=0.1, num_epochs=2)
     panel.start().wait(60)
     assert panel.state == "finished" and abs(panel.history[-1]["loss"] - math.log(10)) < 0.02

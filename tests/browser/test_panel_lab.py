@@ -23,6 +23,7 @@ def test_train_move_stop_continue(run_cells, page, shoot):
     expect(panel.lr.handle).to_have_attribute("aria-valuetext", "0.158")
     expect(panel.status).to_contain_text("Ready")  # moving a slider trains nothing
     expect(panel.numbers).to_have_count(0)
+    notebook.run_cell(2)  # and by then the kernel has heard of the last key
 
     panel.train.focus()
     page.keyboard.press("Space")
