@@ -96,6 +96,19 @@ def browser_context_args(browser_context_args):
     return {**browser_context_args, "viewport": {"width": 1280, "height": 1000}}
 
 
+@pytest.fixture(scope="session")
+def context(browser, browser_context_args):
+    """One profile for all tests: a new one for each costs twice what its page costs."""
+    with browser.new_context(**browser_context_args) as context:
+        yield context
+
+
+@pytest.fixture
+def page(context):
+    with context.new_page() as page:
+        yield page
+
+
 @pytest.fixture
 def shoot(page):
     """Return a function that keeps a screenshot of the page under a name."""

@@ -121,7 +121,8 @@ def test_the_kernel_trains_on_without_its_page(run_cells, lab, page, context):
     expect(panel.stop).to_be_enabled()
     page.close()
     go.touch()
-    notebook = Notebook(context.new_page(), lab, "left.ipynb")
+    page = context.new_page()
+    notebook = Notebook(page, lab, "left.ipynb")
     panel = Panel(notebook.cell(2))
     expect(panel.status).to_contain_text("Training. Epoch 1 of 2")
     finish.touch()
@@ -131,4 +132,5 @@ def test_the_kernel_trains_on_without_its_page(run_cells, lab, page, context):
     panel.resume.click()
     panel.wait_for_epoch(2.05)
     expect(panel.status).to_contain_text("Finished. Epoch 4 of 4")
+    page.close()
     assert notebook.page_errors == []

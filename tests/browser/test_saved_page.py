@@ -32,6 +32,7 @@ def open_saved(page, tmp_path):
         return page.get_by_role("main")
 
     yield open_page
+    page.context.set_offline(False)
     assert errors == []
     assert [url for url in asked if not url.startswith(("file:", "blob:"))] == []
 
