@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lenet_helpers.explorers.images import area_weights, make_noise, prepare_image
+from lenet_helpers.explorers.images import FORMATS, area_weights, make_noise, prepare_image
 
 
-def encode(array, **options):
-    """Return the bytes of a PNG file."""
+def encode(array, kind="PNG"):
+    """Return the bytes of a picture file."""
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", **options)
+    Image.fromarray(array).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -62,6 +62,14 @@ def test_arrays_paths_and_pil_images_agree(tmp_path):
         torch.testing.assert_close(prepare_image(same)[0], expected)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_that_the_message_names_is_read(kind):
+    drawn = (prepare_image(encode(drawn_on_paper(60, 60), kind))[0] - prepare_image(drawn_on_paper(60, 60))[0]).abs()
+    assert drawn.mean() < 0.05  # some of them lose a little
+    with pytest.raises(ValueError, match=kind):
+        prepare_image(b"")
+
+
 def test_transparent_ground_is_paper():
     picture = np.zeros((40, 40, 4), np.uint8)
     picture[10:30, 15:25, 3] = 255  # black, and only here to be seen
@@ -86,6 +94,7 @@ def test_area_weights_average(old, new):
     [
         (b"this is text", "no picture that can be read"),
         (b"", "no picture that can be read"),
+        (encode(drawn_on_paper(50, 50), "TIFF"), "no picture that can be read"),
         (encode(drawn_on_paper(50, 50))[:120], "damaged"),
         (np.zeros((2, 2, 5)), "shape"),
         (np.zeros((0, 5)), "shape"),

@@ -244,9 +244,11 @@ def test_interrupted_sweep_goes_on_and_leaves_no_process(how, run, serial, tmp_p
     script.write_text(
         textwrap.dedent("""
             import pickle
+            import signal
             import sys
             from lenet_helpers.sweep import sweep
             if __name__ == "__main__":
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
                 sweep(pickle.loads(bytes.fromhex(sys.argv[1])), sys.argv[2], workers=1)
         """)
     )

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 SIZE = 28
 MAX_PIXELS = 50_000_000  # a larger picture would take gigabytes to decode
 LONG_SIDE = 1024  # a larger picture is reduced first
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WebP")
 
 
 def prepare_image(image):
@@ -50,7 +51,7 @@ def read_image(image):
     if not isinstance(image, Image.Image):
         source = image if isinstance(image, str | Path) else io.BytesIO(image)
         try:
-            image = Image.open(source)
+            image = Image.open(source, formats=FORMATS)
         except UnidentifiedImageError:
             raise ValueError("this is no picture that can be read; take a PNG, JPEG, GIF, BMP or WebP file") from None
         except Image.DecompressionBombError:
