@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test long-use coverage notebooks translate catalogue lint figures film faults site export slides handout seeds ablation bench bench-class data constraints clean
+.PHONY: help lab test long-use coverage mutants notebooks translate catalogue lint figures film faults site export slides handout seeds ablation bench bench-class data constraints clean
 
 help:  ## list the commands
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ long-use: data  ## 200 trainings in one kernel and 500 images in one page: does 
 coverage: data  ## which lines and branches of lenet_helpers do the tests without a browser run? (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -p no:xdist tests --ignore tests/browser --ignore tests/test_site_page.py $(ARGS)
 	$(BIN)/python -m coverage report
+
+mutants: data  ## change lenet_helpers in thousands of places: do the tests notice? (hours; resumable)
+	LENET_DATA=$${LENET_DATA:-$(CURDIR)/data} OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run --max-children 2 $(ARGS)
+	$(BIN)/python -m mutmut results
 
 notebooks: data  ## run every notebook and store its outputs
 	$(BIN)/python tools/refresh_notebooks.py $(ARGS)
