@@ -59,7 +59,6 @@ class TrainPanel:
     def __init__(self, make_net, train_iter, test_iter, lr=0.9, num_epochs=10, *, seed=0):
         check_arguments(make_net, train_iter, test_iter, num_epochs, lr, seed)
         self._make_net, self._train_iter, self._test_iter = make_net, train_iter, test_iter
-        self.state = "ready"
         self._runs, self._error, self._thread, self._displays = [], None, None, []
         self._guard, self._stop, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._ended.set()  # there is nothing yet to wait for

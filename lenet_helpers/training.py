@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+import sys
 import time
 import warnings
 from contextlib import suppress
@@ -197,8 +198,16 @@ def check_settings(train_iter, test_iter, num_epochs, lr):
                 "test_iter shuffles its images and train_iter does not: are the two swapped? "
                 "First comes the loader to train on, then the one to test on"
             ),
-            stacklevel=4,
+            stacklevel=find_caller(),
         )
+
+
+def find_caller():
+    """Return the ``stacklevel`` with which a warning of the calling function names a line outside this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_globals["__name__"].startswith("lenet_helpers."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def is_shuffled(loader):

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import inspect
 import io
 import math
@@ -957,6 +958,13 @@ def test_an_answer_cannot_change_the_question():
 
     assert ": right. " in answer(checks.check_batch_norm, spoil)
 
+    def spoil_lists(x, layers):
+        y = run_dense(x, layers)
+        layers[0][0].zero_()
+        return y
+
+    assert ": right. " in answer(checks.check_run_dense, spoil_lists)
+
 
 def test_numbers_may_come_from_numpy():
     assert ": right. " in answer(checks.check_multiply_adds, lambda i, o, k, w: np.int64(i * o * (k * w) ** 2))
@@ -992,34 +1000,347 @@ def test_one_call_summarises_the_checks_of_a_notebook(monkeypatch, capsys):
     assert capsys.readouterr().out.endswith("2 个检查中通过了 2 个\n")
 
 
-@pytest.mark.parametrize("value", [None, 5, torch.zeros(3), nn.Linear])
+def make_check(*questions):
+    """Return a check that asks these questions; each has the arguments, the right answer and the slips."""
+
+    @checks.check("All agree")
+    def check_all(ask):
+        for arguments, expected, slips in questions:
+            ask(*arguments).equals(expected, slips)
+
+    return check_all
+
+
+def report(received, expected, slips=None):
+    """Return the lines of the report on an answer to one question, from what was expected on."""
+    said = answer(make_check(((7,), expected, slips)), lambda n: received)
+    lines = said.splitlines()
+    assert lines[:2] == ["<lambda>: not yet, look at this:", "  input     n = 7"], said
+    return lines[2:]
+
+
+def find_hint(*arguments):
+    """Return the hint in the report on an answer, or an empty text."""
+    hints = [line for line in report(*arguments) if line.startswith("  hint ")]
+    return "".join(hints).removeprefix("  hint      ")
+
+
+@pytest.mark.parametrize("value", [None, 5, torch.tensor(5)])
 def test_the_function_itself_is_asked_for(value):
-    said = answer(checks.check_encoder_size, value)
-    assert "not yet" in said
-    assert "write its name only, without brackets" in said or callable(value)
-
-
-def test_a_report_names_the_inputs_as_the_learner_did():
-    said = answer(checks.check_conv_parameters, lambda ins, outs, k: ins * outs * k * k)
-    assert re.search(
-        r"^  input     ins = \d+\n  input     outs = \d+\n  input     k = \d+\n  expected  \d+\n", said, re.M
+    assert answer(checks.check_encoder_size, value) == (
+        f"answer: not yet, check_encoder_size takes the function itself, and received {checks.shorten(value)}.\n"
+        "  hint: write its name only, without brackets behind it\n"
     )
-    said = answer(checks.check_convolve, lambda *arguments: 1)
-    assert "argument 4 = 1" in said
+
+
+def test_a_function_without_a_name_or_a_signature_will_do():
+    assert answer(make_check(((1,), 1, None)), functools.partial(abs)) == "answer: right. All agree\n"
+    for function, name in ((max, "argument 1"), (lambda *numbers: 0, "numbers")):
+        said = answer(make_check(((1, 2), 1, None)), function)
+        assert said.splitlines()[1:3] == [f"  input     {name} = 1", "  input     argument 2 = 2"]
+
+
+def test_a_report_has_all_that_helps():
+    Y = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    check = make_check(((Y, 1), Y, None), ((Y, 2), 2 * Y, {"the factor is missing": Y}))
+    assert answer(check, lambda Y, *rest: Y.clone()) == (
+        "<lambda>: not yet, look at this:\n"
+        "  input     Y = tensor of shape (2, 2): 1, 2, 3, 4\n"
+        "  input     rest = 2\n"
+        "  expected  tensor of shape (2, 2): 2, 4, 6, 8\n"
+        "  received  tensor of shape (2, 2): 1, 2, 3, 4\n"
+        "            at [0, 0]: 2 expected, 1 received\n"
+        "  hint      the factor is missing\n"
+        "  note      right on 1 earlier input: what is different here?\n"
+    )
+    check = make_check(*[((n,), n, None) for n in (1, 2, 3)])
+    assert answer(check, lambda n: min(n, 2)).endswith(
+        "  hint      off by one\n  note      right on 2 earlier inputs: what is different here?\n"
+    )
 
 
 def test_a_report_says_where_two_tensors_differ_first():
-    def one_wrong(X, K, p, s):
-        Y = convolve(X, K, p, s)
-        Y[1, 2] = 100
-        return Y
+    expected = torch.tensor([[1.0, 2.0, 30_000.0], [0.0, 4.0, 5.0]])
+    received = expected + torch.tensor([[0, 1e-4, 2.0], [1e-5, 1 / 3, 1.0]])
+    assert report(received, expected) == [
+        "  expected  tensor of shape (2, 3): 1, 2, 3e+04, 0, 4, 5",
+        "  received  tensor of shape (2, 3): 1, 2, 3e+04, 1e-05, 4.333, 6",
+        "            at [1, 1]: 4 expected, 4.333 received",
+    ]
+    lines = report(torch.ones(2), torch.ones(2, dtype=torch.long))
+    assert lines[1] == "  received  tensor of shape (2,): 1, 1", "only the type is wrong"
 
-    assert re.search(r"at \[1, 2\]: \S+ expected, 100 received", answer(checks.check_convolve, one_wrong))
+
+def test_two_likely_mistakes_are_named_until_an_earlier_answer_rules_one_out():
+    slips = {"first": 5, "second": 5, "third": 5, "fourth": torch.zeros(2)}
+    assert find_hint(5, 7, slips) == "first; or second"
+    assert find_hint(torch.zeros(2), torch.ones(2), slips) == "fourth"
+    check = make_check(((7,), 7, {"first": 6, "second": 7}), ((6,), 7, {"first": 6, "second": 6}))
+    assert "  hint      second\n" in answer(check, lambda n: n)
 
 
-def test_long_values_are_shortened():
-    said = answer(checks.check_convolve, lambda X, K, p, s: "x" * 1000)
-    assert len(max(said.splitlines(), key=len)) < 120
+@pytest.mark.parametrize(
+    ("received", "lines"),
+    [
+        (5, ["  expected  a tuple of 2 values", "  received  5"]),
+        ((5,), ["  expected  a tuple of 2 values", "  received  (5)"]),
+        ([5, 2.5, 1], ["  expected  a tuple of 2 values", "  received  [5, 2.5, 1]"]),
+    ],
+)
+def test_a_tuple_is_asked_for(received, lines):
+    assert report(received, (5, 2.5)) == [*lines, "  hint      return them side by side, with a comma between them"]
+
+
+def test_every_item_of_a_tuple_is_compared():
+    slips = {"halves": (5, 1.25)}
+    assert report((5, 1.25), (5, 2.5), slips) == [
+        "  expected  2.5 (item 1 of the tuple)",
+        "  received  1.25",
+        "  hint      halves",
+    ]
+    assert report([5, 2.0], (4, 2.0))[0] == "  expected  4 (item 0 of the tuple)"
+    for right in ((5, 2.5), [5, 2.5]):
+        assert (
+            answer(make_check(((7,), (5, 2.5), None)), lambda n, right=right: right) == "<lambda>: right. All agree\n"
+        )
+    assert "right." in answer(make_check(((7,), (5, 2), None)), lambda n: torch.Size([5, 2]))
+
+
+A = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0], [1.0, 1.0, 2.0]])
+WHOLE = "whole numbers are asked for: divide with // and not with /, or make the tensor with dtype=torch.long"
+INFINITY = "∞ comes from the logarithm of 0, or from exp of a large number: look for a function that avoids it"
+NAN = (
+    "NaN comes from 0/0 or ∞/∞: exp of a large number is ∞, so give exp no number far above 0; "
+    "in a softmax, take the largest away first"
+)
+ZEROS = "there is nothing but 0: is the result ever written?"
+
+
+@pytest.mark.parametrize(
+    ("received", "expected", "hint"),
+    [
+        ("seven", 7, "return a number"),
+        (True, 1, "return a number"),
+        ([1.0], A, "return a tensor"),
+        (np.array(["a"]), A, "return a tensor"),
+        (torch.ones(1), 1.5, "one number is asked for, not a tensor of them"),
+        (1.5, A, "a tensor is asked for, not one number"),
+        (torch.ones(3, 2), torch.zeros(2, 3), "the axes are in another order: the shape must be (2, 3)"),
+        (torch.ones(3), A, "the shape must be (3, 3), and is (3,)"),
+        (torch.ones(3, 4), A, "the shape must be (3, 3), and is (3, 4)"),
+        (7.0, 7, WHOLE),
+        (torch.ones(2), torch.ones(2, dtype=torch.long), WHOLE),
+        (8, 7, "off by one"),
+        (0, 1, "off by one"),
+        (9, 7, ""),
+        (0, 2, ""),
+        (8.5, 7.5, ""),
+        (0.0, 7.5, ZEROS),
+        (0 * A, A, ZEROS),
+        (torch.zeros(2, dtype=torch.long), torch.tensor([1, 2]), ZEROS),
+        (float("nan"), 7.5, NAN),
+        (torch.tensor([1.0, float("nan")]), torch.ones(2), NAN),
+        (float("-inf"), 7.5, INFINITY),
+        (torch.tensor([1.0, float("inf")]), torch.ones(2), INFINITY),
+        (-A, A, "the sign is wrong"),
+        (A.T, A, "rows and columns are swapped"),
+        (A / 3, A, "every number is 0.3333 times what it should be"),
+        (A + 1.25, A, "every number is +1.25 away from what it should be"),
+        (A - 2, A, "every number is -2 away from what it should be"),
+        (A.flip(0), A, ""),
+    ],
+)
+def test_a_regular_mistake_gets_a_hint(received, expected, hint):
+    assert find_hint(received, expected) == hint
+
+
+@pytest.mark.parametrize(
+    ("received", "expected", "right"),
+    [
+        (7, 7, True),
+        (7 + 1e-9, 7.0, True),
+        (7, 7.0, True),
+        (10_000.9, 10_000.0, True),
+        (10_001.1, 10_000.0, False),
+        (0.9e-5, 0.0, True),
+        (1.1e-5, 0.0, False),
+        (torch.tensor([True]), torch.tensor([1]), True),
+        (np.float32(0.5), 0.5, True),
+        (np.ones(2, np.int32), torch.ones(2, dtype=torch.long), True),
+        (A.clone().requires_grad_(), A, True),
+        (A.half(), A, True),
+        (torch.tensor([1, 3]), torch.tensor([1, 2]), False),
+    ],
+)
+def test_how_near_an_answer_must_be(received, expected, right):
+    said = answer(make_check(((7,), expected, None)), lambda n: received)
+    assert (said == "<lambda>: right. All agree\n") is right
+
+
+@pytest.mark.parametrize(
+    ("cell", "raised", "hint"),
+    [
+        (
+            "def f(n):\n    return m",
+            "NameError: name 'm' is not defined (line 2 of its cell)",
+            "is the name spelled as where it was made, and has the cell that makes it been run?",
+        ),
+        (
+            "def f(n):\n    import torch\n    torch.zeros(()).backward()",
+            "RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn (line 3 of its cell)",
+            "the tensor that you ask for a gradient was not computed from one with requires_grad=True",
+        ),
+        (
+            "def f(n):\n    import torch\n    W = torch.zeros(1, requires_grad=True)\n    W += 1",
+            "RuntimeError: a leaf Variable that requires grad is being used in an in-place operation."
+            " (line 4 of its cell)",
+            "change weights inside `with torch.no_grad():`, where nothing is recorded",
+        ),
+        (
+            "def f(n):\n    return [][n]",
+            "IndexError: list index out of range (line 2 of its cell)",
+            "print the shapes on the way to find the place",
+        ),
+        (
+            "def f(n):\n    raise ValueError('a leaf')",
+            "ValueError: a leaf (line 2 of its cell)",
+            "print the shapes on the way to find the place",
+        ),
+        (
+            "def f(n):\n    return 1 // 0",
+            "ZeroDivisionError: integer division or modulo by zero (line 2 of its cell)",
+            None,
+        ),
+        ("def f():\n    return 1", "TypeError: f() takes 0 positional arguments but 1 was given", None),
+    ],
+)
+def test_an_exception_is_told_with_its_line_and_a_cure(cell, raised, hint):
+    namespace = {}
+    exec(cell, namespace)
+    said = answer(make_check(((7,), 1, None)), namespace["f"]).splitlines()
+    told = ["  expected  an answer", f"  received  your function raised {raised}"]
+    assert said[-len(told) - bool(hint) :] == told + ([f"  hint      {hint}"] if hint else [])
+
+
+class Scores(nn.Module):
+    """Scores that show whether the net is in test mode."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, X):
+        return self.scores * (3 if self.training else 1)
+
+
+def ask_scores(net):
+    """Return the lines from what was expected on, where a net's scores for three images are asked for."""
+
+    @checks.check("All agree")
+    def check_all(ask):
+        scores = checks.require_scores(ask(), torch.zeros(3, 1, 28, 28))
+        assert torch.equal(scores, net.scores)
+
+    said = answer(check_all, lambda: net)
+    return [] if said == "<lambda>: right. All agree\n" else said.splitlines()[1:]
+
+
+B = torch.arange(30.0).reshape(3, 10)
+SAME = ["  expected  scores that depend on the image", "  received  the same scores for all images"]
+SHARES = torch.rand(3, 10, generator=torch.Generator().manual_seed(0)).softmax(1)
+SOFTMAX = [
+    "  expected  scores, before any softmax",
+    "  received  probabilities, which add up to 1",
+    "  hint      the loss takes the softmax itself: end with the linear layer",
+]
+
+
+@pytest.mark.parametrize(
+    ("net", "lines"),
+    [
+        (Scores(B), []),
+        (Scores(B / B.sum(1, keepdim=True) * 1.01), []),
+        (Scores(SHARES + torch.tensor([-0.5, 0.5] * 5)), []),
+        (Scores(B[:, :9]), ["  expected  scores of shape (3, 10) for 3 images", "  received  (3, 9)"]),
+        (Scores(3), ["  expected  scores of shape (3, 10) for 3 images", "  received  3"]),
+        (Scores(B[:1].expand(3, 10)), SAME),
+        (Scores(torch.stack([B[0], B[0], B[0] + 1])), []),
+        (Scores(SHARES), SOFTMAX),
+        (
+            nn.Linear(28, 10).double(),
+            [
+                "  expected  an answer",
+                "  received  your net, given images of shape (3, 1, 28, 28), raised RuntimeError: …",
+                "  hint      print the shapes on the way to find the place",
+            ],
+        ),
+        (
+            B,
+            [
+                "  expected  a net",
+                f"  received  {checks.shorten(B)}",
+                "  hint      return the net itself, nn.Sequential(…)",
+            ],
+        ),
+    ],
+)
+def test_scores_of_a_net(net, lines):
+    told = [re.sub("(?<=RuntimeError: ).*", "…", line) for line in ask_scores(net)]
+    assert told == lines
+
+
+@pytest.mark.parametrize(
+    ("net", "lines"),
+    [
+        (nn.Linear(4, 3), []),
+        (
+            nn.Linear(4, 2),
+            [
+                "  expected  weights of the shapes [(3, 4)]",
+                "  received  [(2, 4)]",
+                "  hint      compare shape by shape",
+            ],
+        ),
+        (
+            nn.Linear(4, 3, bias=False),
+            ["  expected  15 parameters", "  received  12", "  hint      does each of the five layers have a bias?"],
+        ),
+    ],
+)
+def test_weights_of_a_net(net, lines):
+    @checks.check("All agree")
+    def check_all(ask):
+        checks.require_weights(ask(), [(3, 4)])
+
+    said = answer(check_all, lambda: net)
+    assert said.splitlines()[1:] == lines and (lines or said == "<lambda>: right. All agree\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.tensor(1.5), "1.5"),
+        (torch.tensor(3), "3"),
+        (torch.arange(6.0), "tensor of shape (6,): 0, 1, 2, 3, 4, 5"),
+        (torch.arange(7) / 3, "tensor of shape (7,): 0, 0.3333, 0.6667, 1, 1.333, 1.667, …"),
+        (1 / 3, "0.333333"),
+        (1234567, "1234567"),
+        (True, "True"),
+        ([1, 2.5], "[1, 2.5]"),
+        ((1, [torch.tensor(2)]), "(1, [2])"),
+        ("x", "str 'x'"),
+        ("x" * 84, f"str '{'x' * 84}'"),
+        ("x" * 85, f"str '{'x' * 84}…"),
+        (None, "NoneType None"),
+        (nn.Sequential(nn.ReLU(), nn.ReLU()), "a net with 2 layers"),
+    ],
+)
+def test_values_are_shortened_to_one_line(value, text):
+    assert checks.shorten(value) == text
+
+
+def test_random_whole_numbers_reach_both_ends():
+    assert {checks.draw(2, 4) for _ in range(100)} == {2, 3, 4}
 
 
 def test_help_shows_what_a_learner_gives():

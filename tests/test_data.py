@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import logging
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_the_real_files_have_the_right_sums():
 
 @pytest.fixture
 def apt(world, files, monkeypatch):
-    """A stand-in for apt-get and dpkg-deb; ``needs_lists`` and ``is_offline`` are files that switch on its faults."""
+    """A stand-in for apt-get and dpkg-deb; the files ``needs_lists`` and ``is_offline`` (its words) are its faults."""
     if os.name == "nt":
         pytest.skip("Debian's tools are shell scripts here")
     apt, bin = world / "apt", world / "bin"
@@ -112,8 +113,12 @@ def apt(world, files, monkeypatch):
         {
             "apt-get": f"""#!/bin/sh
 echo "$*" >> {apt}/calls
-case "$*" in *download*)
-  if [ -e {apt}/is_offline ]; then echo "E: no connection" >&2; exit 100; fi
+case "$*" in
+*update)
+  lists=${{2#Dir::State::Lists=}}
+  [ -d "$lists/partial" ] || exit 100 ;;
+*download*)
+  if [ -e {apt}/is_offline ]; then cat {apt}/is_offline >&2; exit 100; fi
   case "$*" in *Lists=*) ;; *) if [ -e {apt}/needs_lists ]; then echo "E: no package" >&2; exit 100; fi ;; esac
   echo > dataset.deb
 esac
@@ -136,39 +141,51 @@ esac
 
 
 def calls(apt):
-    return [line.split()[-2:] if "download" in line else line.split()[-1:] for line in open(apt / "calls")]
+    """Return the options of each call of apt-get; ``lists`` stands for the path of its own lists."""
+    return re.sub(r"=/\S+", "=lists", (apt / "calls").read_text()).splitlines()
 
 
 def test_apt_downloads_the_package(apt, raw, files):
     assert contents(data.find_data()) == files
-    assert calls(apt) == [["download", "dataset-fashion-mnist"]]
+    assert calls(apt) == ["-qq download dataset-fashion-mnist"]
     assert listed(raw) == set(NAMES)
 
 
 def test_apt_reads_fresh_lists_of_its_own_where_the_systems_are_empty(apt, files):
     (apt / "needs_lists").touch()
     assert contents(data.find_data()) == files
-    assert calls(apt) == [["download", "dataset-fashion-mnist"], ["update"], ["download", "dataset-fashion-mnist"]]
-    assert all("Dir::State::Lists=" in line for line in (apt / "calls").read_text().splitlines()[1:])
+    assert calls(apt) == [
+        "-qq download dataset-fashion-mnist",
+        "-o Dir::State::Lists=lists -qq update",
+        "-o Dir::State::Lists=lists -qq download dataset-fashion-mnist",
+    ]
 
 
-def test_apts_own_words_are_told(apt):
-    (apt / "is_offline").touch()
-    with pytest.raises(FileNotFoundError, match=r"by apt-get download: E: no connection"):
+@pytest.mark.parametrize(
+    "words, told",
+    [("E: no connection\n", "E: no connection\n"), ("", "Command .* returned non-zero exit status 100.\n")],
+)
+def test_apts_own_words_are_told(words, told, apt):
+    (apt / "is_offline").write_text(words)
+    with pytest.raises(FileNotFoundError, match=f"by apt-get download: {told}"):
         data.find_data()
 
 
-def test_no_debian(apt, world, monkeypatch):
-    monkeypatch.setenv("PATH", str(world / "missing"))
-    with pytest.raises(FileNotFoundError, match=r"by apt-get download: this is no Debian system"):
+@pytest.mark.parametrize("tools", [[], ["apt-get"], ["dpkg-deb"]])
+def test_no_debian(tools, apt, world, monkeypatch):
+    for tool in {"apt-get", "dpkg-deb"}.difference(tools):
+        (world / "bin" / tool).unlink()
+    monkeypatch.setenv("PATH", str(world / "bin"))
+    with pytest.raises(FileNotFoundError, match=r"by apt-get download: this is no Debian system\n"):
         data.find_data()
 
 
 # --- Download from a mirror -------------------------------------------------------------------------------------------
 
 
-def test_a_mirror_has_the_files(mirror, raw, files):
+def test_a_mirror_has_the_files(mirror, raw, files, capsys):
     assert contents(data.find_data()) == files
+    assert capsys.readouterr() == ("", "".join(f"downloading {mirror.url}{name}.gz\n" for name in NAMES))
     assert listed(raw) == set(NAMES)
 
 
@@ -214,7 +231,9 @@ def test_a_damaged_file_is_named_moved_aside_and_fetched_again(damage, name, raw
 
     assert contents(data.find_data()) == files
     (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert str(raw / name) in message and "damaged" in message
+    assert message == (
+        f"{raw / name} is damaged (its SHA-256 is wrong): moved aside to {name}.damaged; getting it again"
+    )
     assert (raw / f"{name}.damaged").read_bytes() == damaged
     assert {other: (raw / other).stat().st_ino for other in untouched} == untouched
     assert listed(raw) == {*NAMES, f"{name}.damaged"}
@@ -252,7 +271,21 @@ def test_a_damaged_source_is_named_and_the_next_one_used(packed, damage, own, wo
     assert contents(data.find_data()) == files
     assert broken.read_bytes() == before, "a file that the user put there stays"
     if not packed:
-        assert f"{NAMES[2]} from the folder {own} is damaged" in caplog.text
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            f"{NAMES[2]} from the folder {own} is damaged (its SHA-256 is wrong): looking elsewhere"
+        )
+
+
+def test_a_damaged_source_is_told_where_there_is_no_other(own, files):
+    put(own, {**files, NAMES[2]: b"damaged"})
+    with pytest.raises(FileNotFoundError) as caught:
+        data.find_data()
+    assert str(caught.value).splitlines()[:3] == [
+        f"Fashion-MNIST could not be found: {NAMES[2]}, {NAMES[3]} missing. Tried in this order:",
+        f"  - the folder {own}: its {NAMES[2]} is damaged (the SHA-256 is wrong)",
+        f"  - the folder {own / data.RAW}: neither {NAMES[2]} nor {NAMES[2]}.gz is there",
+    ]
 
 
 @pytest.mark.fault("data", "one flipped bit")
@@ -274,14 +307,16 @@ def test_any_wrong_bit_of_a_packed_file_leads_to_the_next_source(own, world, fil
 def test_one_error_lists_all_that_was_tried_and_the_two_cures(own, world, raw, files):
     with pytest.raises(FileNotFoundError) as caught:
         data.find_data()
-    message = str(caught.value)
-    assert all(name in message for name in NAMES)
-    places = [own, own / data.RAW, raw, world / "debian", "apt-get download", *data.MIRRORS]
-    tried = [line for line in message.splitlines() if line.startswith("  - ")]
-    assert len(tried) == len(places)
-    assert all(f"{place}: " in line for place, line in zip(places, tried, strict=True))
-    assert [line[:4] for line in message.splitlines()[-2:]] == ["  1.", "  2."]
-    assert "LENET_DATA" in message and "apt-get install dataset-fashion-mnist" in message
+    nothing = f"neither {NAMES[0]} nor {NAMES[0]}.gz is there"
+    assert str(caught.value).splitlines() == [
+        f"Fashion-MNIST could not be found: {', '.join(NAMES)} missing. Tried in this order:",
+        *[f"  - the folder {place}: {nothing}" for place in (own, own / data.RAW, raw, world / "debian")],
+        "  - Debian's package dataset-fashion-mnist by apt-get download: cannot be reached from here",
+        *[f"  - the mirror {mirror}: cannot be reached from here" for mirror in data.MIRRORS],
+        "You can do one of two things:",
+        "  1. connect to the internet (on Debian also: sudo apt-get install dataset-fashion-mnist) and try again;",
+        "  2. copy the four files, as they are or as .gz, into a folder and set LENET_DATA to it.",
+    ]
     assert listed(own) == set()
     put(own, files, packed=True)
     assert contents(data.find_data()) == files
@@ -291,8 +326,12 @@ def test_one_error_lists_all_that_was_tried_and_the_two_cures(own, world, raw, f
 def test_a_chosen_folder_that_is_not_there_is_told(world, files, monkeypatch):
     put(world / "debian", files)
     monkeypatch.setenv("LENET_DATA", str(world / "mistyped"))
-    with pytest.raises(FileNotFoundError, match=r"LENET_DATA is set to '.*mistyped', which is no folder. Create it"):
+    with pytest.raises(FileNotFoundError) as caught:
         load_data_fashion_mnist(256)
+    assert str(caught.value) == (
+        f"LENET_DATA is set to {str(world / 'mistyped')!r}, which is no folder. Create it (the data set is then put "
+        "into it), or unset LENET_DATA to use the project's own data folder."
+    )
     assert not (world / "mistyped").exists()
     (world / "mistyped").mkdir()
     assert contents(data.find_data()) == files
@@ -338,8 +377,12 @@ def test_no_permission_to_write_or_to_read(place, name, own, files, monkeypatch)
         patch.setattr(place, name, refuse)
         with pytest.raises(PermissionError) as caught:
             data.find_data()
-    message = str(caught.value)
-    assert str(own) in message and "Permission denied" in message and "LENET_DATA" in message
+    assert caught.value.args == (
+        errno.EACCES,
+        f"Fashion-MNIST is not complete in {own}, and cannot be read or completed in {own / data.RAW} "
+        f"([Errno {errno.EACCES}] Permission denied). Make room there and make it readable and writable, "
+        "or set LENET_DATA to another folder of your own",
+    )
     put(own, files)
     assert contents(data.find_data()) == files
 
@@ -423,7 +466,7 @@ def test_an_idx_file_is_read(shape, tmp_path):
 
 
 WHOLE = to_idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-WRONG = {
+WRONG_START = {
     "empty": b"",
     "one byte": WHOLE[:1],
     "magic cut": WHOLE[:3],
@@ -431,22 +474,39 @@ WRONG = {
     "not zero at the start": b"\x01" + WHOLE[1:],
     "no dimension": b"\x00\x00\x08\x00" + WHOLE[4:],
     "five dimensions": b"\x00\x00\x08\x05" + WHOLE[4:],
-    "header cut": WHOLE[:10],
-    "header alone": WHOLE[:16],
-    "one byte short": WHOLE[:-1],
-    "one byte long": WHOLE + b"\x00",
-    "a size of zero": to_idx(np.zeros((0, 28, 28), dtype=np.uint8)),
-    "huge sizes": WHOLE[:4] + b"\xff" * 12 + WHOLE[16:],
     "a gzip file": gzip.compress(WHOLE),
     "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
+}
+WRONG_SIZE = {
+    "header cut": (WHOLE[:10], "10 bytes; an idx file of shape (2,) has 18"),
+    "header alone": (WHOLE[:16], "16 bytes; an idx file of shape (2, 3, 4) has 40"),
+    "one byte short": (WHOLE[:-1], "39 bytes; an idx file of shape (2, 3, 4) has 40"),
+    "one byte long": (WHOLE + b"\x00", "41 bytes; an idx file of shape (2, 3, 4) has 40"),
+    "a size of zero": (
+        to_idx(np.zeros((0, 28, 28), dtype=np.uint8)),
+        "16 bytes; an idx file of shape (0, 28, 28) has 16",
+    ),
+    "huge sizes": (
+        WHOLE[:4] + b"\xff" * 12 + WHOLE[16:],
+        f"40 bytes; an idx file of shape {(2**32 - 1,) * 3} has {(2**32 - 1) ** 3 + 16:,}",
+    ),
+}
+WRONG = {
+    **{
+        fault: (content, f"is no idx file of unsigned bytes: it starts with {content[:4]}; get the file again")
+        for fault, content in WRONG_START.items()
+    },
+    **{fault: (content, f"has {sizes}: get it again") for fault, (content, sizes) in WRONG_SIZE.items()},
 }
 
 
 @pytest.mark.parametrize("fault", WRONG)
 def test_what_is_no_idx_file_is_refused(fault, tmp_path):
-    (tmp_path / "file").write_bytes(WRONG[fault])
-    with pytest.raises(ValueError, match=f"{tmp_path / 'file'}.*again"):
+    content, told = WRONG[fault]
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError) as caught:
         data.read_idx(tmp_path / "file")
+    assert str(caught.value) == f"{tmp_path / 'file'} {told}"
 
 
 def test_random_bytes_give_a_tensor_or_a_value_error(tmp_path):
@@ -599,8 +659,15 @@ def test_writing_to_images_never_reaches_the_files(own, files):
     assert contents(data.find_data()) == files
 
 
+@pytest.mark.parametrize("batch_size, lengths", [(1, (20, 10)), (7, (3, 2)), (30, (1, 1))])
+def test_every_image_is_in_a_mini_batch(batch_size, lengths, own, files):
+    put(own, files)
+    assert tuple(map(len, load_data_fashion_mnist(batch_size))) == lengths
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, True, 2.5, "256", None])
 def test_a_batch_size_that_makes_no_sense(batch_size, monkeypatch):
     monkeypatch.setattr(data, "find_data", lambda: pytest.fail("the settings are checked first"))
-    with pytest.raises(ValueError, match=f"batch_size must be a whole number.* it is {batch_size!r}"):
+    told = f"^batch_size must be a whole number of at least 1, for example 256; it is {batch_size!r}$"
+    with pytest.raises(ValueError, match=told):
         load_data_fashion_mnist(batch_size)

@@ -128,7 +128,9 @@ def test_a_run_survives_sliders_that_move_at_random(gate, gated):
 
 
 @pytest.mark.fault("panel and explorers", "sliders moved at random while training")
-@pytest.mark.parametrize("value, words", [(math.nan, "for example 0.9; it is nan"), ("fast", "float")])
+@pytest.mark.parametrize(
+    "value, words", [(math.nan, "^the learning rate must be a number, for example 0.9; it is nan$"), ("fast", "float")]
+)
 def test_a_learning_rate_that_is_no_number_is_refused_and_the_old_one_stays(value, words, gate, gated):
     gated.start()
     go_through(gate, 2)
@@ -204,9 +206,17 @@ def raise_name_error():
 
 NO_NETS = {
     "a slip of the pen": (raise_name_error, NameError, "make_nett"),
-    "no return": (lambda: None, TypeError, "returned NoneType; does it end in `return`"),
+    "no return": (
+        lambda: None,
+        TypeError,
+        r"^make_net\(\) must return a net, an nn.Module, and returned NoneType; does it end in `return`\?$",
+    ),
     "the class itself": (lambda: nn.Sequential, TypeError, "returned type; does it end in `return`"),
-    "nothing to learn": (nn.Flatten, ValueError, "no parameters.* give it a layer"),
+    "nothing to learn": (
+        nn.Flatten,
+        ValueError,
+        "^the net has no parameters, so there is nothing to train: give it a layer such as nn.Linear$",
+    ),
     "an argument": (lambda width: nn.Linear(width, 10), TypeError, "width"),
     "impossible size": (lambda: nn.Linear(784, -1), RuntimeError, "negative"),
 }

@@ -45,25 +45,32 @@ def test_window_stays_inside_the_output(image):
 def test_impossible_settings_are_told_in_words(image):
     lab = explore_shapes(image)
     lab.size, lab.kernel, lab.padding = 5, 11, 2
-    assert "spans 11 pixels" in lab.summary() and "only 9 wide" in lab.summary()
-    assert lab._repr_mimebundle_()[0]["image/png"]
+    problem = (
+        "Not possible: The window spans 11 pixels, but the padded input is only 9 wide. "
+        "Lower the kernel, or raise the padding or the input size."
+    )
+    code = "nn.Conv2d(1, 6, kernel_size=11, stride=1, padding=2, dilation=1)"
+    assert lab.summary() == f"ShapeLab: {code}, input 5×5. {problem}"
+    figure = lab.figure()
+    assert figure.get_supxlabel() == problem
+    assert figure.axes[1].get_title() == "no output" and not figure.axes[1].images + figure.axes[1].patches
     lab.size, lab.kernel, lab.kind = 28, 3, "max pooling"
     assert "at most half the kernel, here 1" in lab.summary()
 
 
-@pytest.mark.parametrize("side", [5, 13, 27, 28])
-def test_shrunk_image_has_real_pixels(image, side):
-    small = shrink(image, side)
-    assert small.shape == (side, side)
-    assert torch.isin(small, image).all()
-    if side == 28:
-        assert torch.equal(small, image)
+@pytest.mark.parametrize(
+    ("side", "rows"),
+    [(28, range(28)), (14, range(1, 28, 2)), (5, [2, 8, 14, 19, 25])],
+)
+def test_shrunk_image_has_the_nearest_pixels(image, side, rows):
+    rows = list(rows)
+    assert torch.equal(shrink(image, side), image[rows][:, rows])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_slide_agrees_with_the_module(image, kind):
     lab = explore_shapes(image)
-    lab.kind, lab.kernel, lab.padding, lab.stride, lab.out_channels = kind, 4, 2, 3, 1
+    lab.kind, lab.kernel, lab.padding, lab.stride, lab.dilation, lab.out_channels = kind, 4, 2, 3, 2, 1
     module = eval(lab.layer.code, {"nn": nn})
     for name, p in module.named_parameters():
         nn.init.constant_(p, 1 / 16 if name == "weight" else 0)
@@ -71,21 +78,32 @@ def test_slide_agrees_with_the_module(image, kind):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "low", "high"),
     [
-        ("size", 29, "size must be between 5 and 28, got 29"),
-        ("stride", 0, "stride must be between 1 and 5, got 0"),
-        ("row", 28, "row must be between 0 and 27 for this output"),
+        ("size", 5, 28),
+        ("kernel", 1, 11),
+        ("padding", 0, 5),
+        ("stride", 1, 5),
+        ("dilation", 1, 4),
+        ("in_channels", 1, 32),
+        ("out_channels", 1, 32),
+        ("row", 0, 27),
+        ("col", 0, 27),
     ],
 )
-def test_values_outside_the_sliders_are_refused(image, name, value, message):
+def test_values_outside_the_sliders_are_refused(image, name, low, high):
     lab = explore_shapes(image)
-    with pytest.raises(ValueError, match=message):
-        setattr(lab, name, value)
+    place = " for this output" if name in ("row", "col") else ""
+    for wrong in (low - 1, high + 1):
+        with pytest.raises(ValueError, match=f"^{name} must be between {low} and {high}{place}, got {wrong}$"):
+            setattr(lab, name, wrong)
+    for right in (low, high):
+        setattr(lab, name, right)
+        assert getattr(lab, name) == right
 
 
 def test_bad_image_is_refused():
-    with pytest.raises(ValueError, match=r"shape \(28, 28\), got \(32, 32\)"):
+    with pytest.raises(ValueError, match=r"^image must have shape \(28, 28\), got \(32, 32\)$"):
         explore_shapes(torch.zeros(32, 32))
 
 
@@ -95,4 +113,20 @@ def test_cell_stores_a_picture_and_a_fixed_text(image):
         lab.stride, lab.kernel, lab.padding = 4, 3, 0
     first, second = (lab._repr_mimebundle_()[0] for lab in labs)
     assert first["image/png"] == second["image/png"]
-    assert "not reached: 343 of 784 pixels" in first["text/plain"]
+    assert first["text/plain"] == (
+        "ShapeLab: nn.Conv2d(1, 6, kernel_size=3, stride=4, padding=0, dilation=1), input 28×28. "
+        "output shape (1, 6, 7, 7), not reached: 343 of 784 pixels, parameters 60, multiply-adds 2,646"
+    )
+
+
+def test_picture_shows_the_output_at_the_scale_of_the_input(image):
+    lab = explore_shapes(image)
+    lab.stride, lab.kernel, lab.padding, lab.row, lab.col = 4, 3, 1, 2, 5
+    figure = lab.figure()
+    left, right = figure.axes
+    assert right.get_title() == "output 7×7"
+    assert (right.get_xlim(), right.get_ylim()) == (left.get_xlim(), left.get_ylim()) == ((-1.5, 28.5), (28.5, -1.5))
+    torch.testing.assert_close(torch.tensor(right.images[0].get_array()), slide(image, lab.layer))
+    assert [patch.get_bbox().bounds for patch in right.patches] == [(-0.5, -0.5, 7, 7), (4.5, 1.5, 1, 1)]
+    assert figure.get_suptitle() == f"{lab.layer.code}\n{lab.layer.formula}"
+    assert figure.get_supxlabel().startswith("output shape (1, 6, 7, 7), not reached: ")

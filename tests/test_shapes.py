@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lenet_helpers.shapes import KINDS, SquareLayer, output_size, walk_shapes
+from lenet_helpers.shapes import KINDS, LayerShape, SquareLayer, output_size, walk_shapes
 
 
 class Reshape(nn.Module):
@@ -87,32 +87,57 @@ def test_formula_has_the_numbers_put_in():
 
 
 def test_problem_says_what_to_change():
-    problem = SquareLayer("convolution", 5, 4, dilation=2).problem
-    assert "spans 7 pixels" in problem and "only 5 wide" in problem and "dilation" in problem
-    problem = SquareLayer("max pooling", 28, 3, padding=2).problem
-    assert "at most half the kernel, here 1" in problem
+    assert SquareLayer("convolution", 5, 4, dilation=2).problem == (
+        "The window spans 7 pixels, but the padded input is only 5 wide. "
+        "Lower the kernel or the dilation, or raise the padding or the input size."
+    )
+    assert SquareLayer("max pooling", 1, 6, padding=2).problem == (
+        "The window spans 6 pixels, but the padded input is only 5 wide. "
+        "Lower the kernel, or raise the padding or the input size."
+    )
+    assert SquareLayer("max pooling", 28, 3, padding=2).problem == (
+        "PyTorch allows pooling a padding of at most half the kernel, here 1. Lower the padding or raise the kernel."
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "pooling"}, "kind must be one of"),
-        ({"kind": "average pooling", "dilation": 2}, "AvgPool2d has no dilation"),
-        ({"kind": "max pooling", "out_channels": 6}, "keeps the channels"),
+        ({"kind": "pooling"}, "kind must be one of convolution, average pooling, max pooling, got 'pooling'"),
+        (
+            {"kind": "average pooling", "dilation": 2},
+            "AvgPool2d has no dilation in PyTorch: set dilation to 1, got 2",
+        ),
+        (
+            {"kind": "max pooling", "out_channels": 6},
+            "pooling keeps the channels: in_channels and out_channels must be equal, got 1 and 6",
+        ),
     ],
 )
 def test_layers_that_do_not_exist_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         SquareLayer(**{"size": 28, "kernel": 5, **settings})
 
 
 def test_walk_of_lenet():
     rows = walk_shapes(make_lenet())
+    block = "Conv2d Sigmoid AvgPool2d"
+    assert " ".join(row.name for row in rows) == f"Reshape {block} {block} Flatten Linear Sigmoid Linear Sigmoid Linear"
     assert [row.parameters for row in rows if row.parameters] == [156, 2416, 48120, 10164, 850]
     assert sum(row.parameters for row in rows) == 61_706
     assert sum(row.multiply_adds for row in rows) == 416_520
     assert [row.output_shape for row in rows][3:5] == [(1, 6, 14, 14), (1, 16, 10, 10)]
     assert [row.receptive_field for row in rows] == [1, 5, 5, 6, 14, 14, 16, *[None] * 6]
+
+
+def test_walk_needs_no_parameters_and_goes_where_they_are():
+    assert walk_shapes(make_lenet().to("meta")) == walk_shapes(make_lenet())
+    assert walk_shapes(nn.Sequential(nn.Flatten())) == [LayerShape("Flatten", (1, 784), 0, 0, None)]
+
+
+def test_receptive_field_is_that_of_the_rows():
+    net = nn.Sequential(nn.MaxPool2d((2, 1)), nn.Conv2d(1, 1, (3, 5), dilation=(2, 1)))
+    assert [row.receptive_field for row in walk_shapes(net)] == [2, 10]
 
 
 def test_receptive_field_is_where_the_gradient_is():

@@ -39,11 +39,12 @@ def test_scaled_tanh_is_that_of_1998():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("depth", [0, 1, 3])
 def test_dense_net_has_the_layers_asked_for(activation, depth, batch):
     net = make_dense_net(activation, "Xavier", depth)
     kinds = [type(layer) for layer in net]
     assert kinds == [nn.Flatten, *[nn.Linear, ACTIVATIONS[activation]] * depth, nn.Linear]
+    assert [layer.out_features for layer in net[1::2]] == [*[100] * depth, 10]
     assert net(batch[0]).shape == (64, 10)
 
 
@@ -100,18 +101,20 @@ def test_the_lesson_holds_on_real_images(fashion, seed):
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "words"),
+    ("first", "last", "told"),
     [
-        (1.0, 1.5, "about as large"),
-        (1.0, 3.21, "3 times smaller"),
-        (9.0, 1.0, "9 times larger"),
-        (1.0, 1234.0, "1,200 times smaller"),
-        (99.6, 1.0, "100 times larger"),
-        (0.0, 1.0, "is 0"),
+        *[(*pair, "The gradients of the first and the last layer are about as large.") for pair in ((2, 3), (3, 2))],
+        (0.5, 1, "The first layer's gradient is 2 times smaller than the last layer's."),
+        (0.001, 0.00321, "The first layer's gradient is 3 times smaller than the last layer's."),
+        (1, 1234, "The first layer's gradient is 1,200 times smaller than the last layer's."),
+        (2, 1, "The first layer's gradient is 2 times larger than the last layer's."),
+        (0.009, 0.001, "The first layer's gradient is 9 times larger than the last layer's."),
+        (99.6, 1, "The first layer's gradient is 100 times larger than the last layer's."),
+        *[(*pair, "The gradient of the first layer or of the last one is 0.") for pair in ((0, 1), (1, 0), (0, 0))],
     ],
 )
-def test_ratios_are_told_in_words(first, last, words):
-    assert words in tell_ratio(first, last)
+def test_ratios_are_told_in_words(first, last, told):
+    assert tell_ratio(first, last) == told
 
 
 def test_the_notebook_teaches_the_helper():

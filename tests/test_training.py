@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from lenet_helpers import curves, data, evaluate_accuracy_gpu, train_ch6, training
+from lenet_helpers.panel import TrainPanel
+from lenet_helpers.recipes import RECIPES, train_recipe
 from lenet_helpers.training import copy_weights, find_device, read_row, sum_dtype, synchronize, train_steps
 
 CPU = torch.device("cpu")
@@ -286,8 +289,9 @@ def test_an_interrupt_keeps_the_net_and_the_history(phase, strike, rows, capsys)
     net, snapshots = make_small(Bomb(phase, strike)), []
     history = train_from(0, net, make_batches(10), make_batches(2), 3, 0.1, snapshots=snapshots)
     told = capsys.readouterr().out
-    assert told.count("stopped early: you interrupted it.") == 1
-    assert ("loss " in told) == (rows >= 6)
+    reason = "stopped early: you interrupted it. The net keeps what it has learned, and the history ends here"
+    assert told.splitlines()[:2] == ["training on cpu", reason]
+    assert len(told.splitlines()) == (4 if rows >= 6 else 2), "d2l's two lines tell of the last whole epoch"
     assert (len(history), len(snapshots)) == (rows, rows // 6)
     assert net.training
     assert is_finite(net)
@@ -356,12 +360,14 @@ def test_a_batch_size_beyond_the_data_gives_one_mini_batch():
 
 @pytest.mark.fault("training", "empty loader")
 def test_an_empty_loader_is_refused():
-    with pytest.raises(ValueError, match=r"train_iter is empty: .* give it at least one batch"):
+    told = "^{} is empty: there is no mini-batch in it; give it at least one batch$"
+    with pytest.raises(ValueError, match=told.format("train_iter")):
         train_ch6(make_small(), [], make_batches(1), 1, 0.1, CPU)
-    with pytest.raises(ValueError, match=r"test_iter is empty: .* give it at least one batch"):
+    with pytest.raises(ValueError, match=told.format("test_iter")):
         train_ch6(make_small(), make_batches(1), [], 1, 0.1, CPU)
     net = make_small().eval()
-    with pytest.raises(ValueError, match=r"data_iter is empty"):
+    told = "^data_iter is empty: there is nothing to measure the accuracy on; give it at least one batch$"
+    with pytest.raises(ValueError, match=told):
         evaluate_accuracy_gpu(net, [])
     assert not net.training
     assert len(train_ch6(net, make_batches(10), make_batches(1), 1, 0.1, CPU)) == 6
@@ -389,11 +395,12 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(after, rows, epoch, 
     net = make_small(Poison(value, after))
     history = train_from(0, net, make_batches(10), make_batches(1), 9, 0.1)
     told = capsys.readouterr().out
-    assert f"stopped early: the loss is nan at epoch {epoch}: the weights grew without bound" in told
-    assert "try a smaller learning rate" in told
+    assert told.splitlines()[1] == (
+        f"stopped early: the loss is nan at epoch {epoch}: the weights grew without bound; "
+        "try a smaller learning rate. The history ends here; make the net anew, its biases may be NaN for good"
+    )
     assert len(history) == rows
     json.dumps(history, allow_nan=False)
-    assert "make the net anew" in told, "the biases are not drawn anew, here as in d2l"
     assert len(train_from(0, make_small(), make_batches(10), make_batches(1), 1, 0.1)) == 6
 
 
@@ -407,7 +414,8 @@ def test_a_learning_rate_that_is_far_too_large_stops_the_training(capsys):
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_row_is_finite(loss):
-    with pytest.raises(FloatingPointError, match=f"the loss is {loss} at epoch 0.50.*smaller learning rate"):
+    told = f"^the loss is {loss} at epoch 0.50: the weights grew without bound; try a smaller learning rate$"
+    with pytest.raises(FloatingPointError, match=told):
         read_row(0.5, torch.tensor([loss, 3, 4]), None)
     assert read_row(0.5, torch.tensor([2.0, 3, 4]), 0.25) == {
         "epoch": 0.5, "loss": 0.5, "train_acc": 0.75, "test_acc": 0.25,
@@ -420,20 +428,21 @@ def test_a_row_is_finite(loss):
 @pytest.mark.fault("training", "lr 0, negative, NaN, text")
 @pytest.mark.fault("training", "epochs 0")
 @pytest.mark.parametrize(
-    "num_epochs, lr, error, message",
+    "num_epochs, lr, error, must_be",
     [
-        *[(1, lr, ValueError, r"lr, the learning rate, must be positive") for lr in (math.nan, math.inf, 0, -0.1)],
-        *[(1, lr, TypeError, r"lr, the learning rate, must be a number") for lr in ("0.9", None, True, [0.9], 1j)],
-        *[(num_epochs, 0.1, ValueError, r"num_epochs must be at least 1") for num_epochs in (0, -3)],
-        *[(num_epochs, 0.1, TypeError, r"num_epochs must be a whole number") for num_epochs in (1.5, True, "3", None)],
+        *[(1, lr, ValueError, "positive and finite, for example 0.9") for lr in (math.nan, math.inf, 0, -0.1)],
+        *[(1, lr, TypeError, "a number, for example 0.9") for lr in ("0.9", None, True, [0.9], 1j)],
+        *[(num_epochs, 0.1, ValueError, "at least 1") for num_epochs in (0, -3)],
+        *[(num_epochs, 0.1, TypeError, "a whole number, for example 10") for num_epochs in (1.5, True, "3", None)],
     ],
 )
-def test_settings_that_make_no_sense_are_refused_in_words(num_epochs, lr, error, message, capsys):
+def test_settings_that_make_no_sense_are_refused_in_words(num_epochs, lr, error, must_be, capsys):
     net = make_small()
     before = copy_weights(net)
-    with pytest.raises(error, match=message) as caught:
+    with pytest.raises(error) as caught:
         train_ch6(net, make_batches(1), make_batches(1), num_epochs, lr, CPU)
-    assert str(lr if message.startswith("lr") else num_epochs) in str(caught.value)
+    name, value = ("num_epochs", num_epochs) if lr == 0.1 else ("lr, the learning rate,", lr)
+    assert str(caught.value) == f"{name} must be {must_be}; it is {value!r}"
     assert all(torch.equal(before[name], weights) for name, weights in net.state_dict().items())
     assert capsys.readouterr().out == ""
     assert len(train_ch6(net, make_batches(10), make_batches(1), 1, 0.1, CPU)) == 6
@@ -443,6 +452,22 @@ def test_settings_that_make_no_sense_are_refused_in_words(num_epochs, lr, error,
 def test_numbers_of_numpy_are_numbers(num_epochs, lr):
     history = train_ch6(make_small(), make_batches(1), make_batches(1), num_epochs, lr, CPU)
     assert history[-1]["epoch"] == num_epochs
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda *loaders: train_ch6(make_small(), *loaders, 1, 0.1, CPU),
+        lambda *loaders: train_recipe(replace(RECIPES["softmax"], num_epochs=1), *loaders),
+        lambda *loaders: TrainPanel(make_small, *loaders),
+    ],
+    ids=["train_ch6", "train_recipe", "TrainPanel"],
+)
+def test_the_warning_of_swapped_loaders_names_the_line_of_the_call(call):
+    dataset = TensorDataset(*make_batches(1, size=8)[0])
+    with pytest.warns(UserWarning, match="swapped") as caught:
+        call(DataLoader(dataset, 4), DataLoader(dataset, 4, shuffle=True))
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 # --- The loop itself --------------------------------------------------------------------------------------------------
@@ -501,6 +526,26 @@ def test_the_accelerator_is_found(accelerator, monkeypatch):
 
 def test_the_device_that_is_found_works():
     assert torch.ones(2, device=find_device()).sum().item() == 2
+
+
+def test_all_is_computed_on_the_device_that_is_named():
+    """On "meta" all works but for reading a number."""
+    batches, net = make_batches(2), make_small()
+    with pytest.raises(RuntimeError, match="meta tensor"):
+        train_ch6(net, batches, batches, 1, 0.1, "meta")
+    assert {parameter.device.type for parameter in net.parameters()} == {"meta"}
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    _epoch, metric, _test_acc = next(train_steps(net, batches, batches, 1, optimizer, torch.device("meta")))
+    assert (metric.device.type, metric.dtype) == ("meta", torch.float64)
+    for device in (None, "meta"):
+        with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
+            evaluate_accuracy_gpu(net, batches, device)
+
+
+def test_weights_are_in_the_order_that_convolutions_run_fastest_on():
+    net = make_lenet()
+    train_ch6(net, make_batches(1), make_batches(1), 1, 0.1, CPU)
+    assert net[3].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_only_an_accelerator_is_waited_for(monkeypatch):
