@@ -97,9 +97,10 @@ def browser_context_args(browser_context_args):
 
 
 @pytest.fixture(scope="session")
-def context(browser, browser_context_args):
-    """One profile for all tests: a new one for each costs twice what its page costs."""
-    with browser.new_context(**browser_context_args) as context:
+def context(browser_type, browser_type_launch_args, browser_context_args, tmp_path_factory):
+    """One profile on disk for all tests: a new one for each costs more than its page, and compiles all scripts anew."""
+    profile, options = tmp_path_factory.mktemp("profile"), browser_type_launch_args | browser_context_args
+    with browser_type.launch_persistent_context(profile, **options) as context:
         yield context
 
 
