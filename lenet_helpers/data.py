@@ -111,7 +111,9 @@ def read_idx(path):
         header = file.read(4 * rank)
     shape = tuple(int(n) for n in np.frombuffer(header[: len(header) // 4 * 4], dtype=">u4"))
     expected = 4 + 4 * rank + int(np.prod(shape, dtype=object))
-    if len(shape) < rank or size != expected or 0 in shape:
+    if 0 in shape:
+        raise ValueError(f"{path} has the shape {shape}, so there is nothing in it: get it again")
+    if len(shape) < rank or size != expected:
         raise ValueError(f"{path} has {size:,} bytes; an idx file of shape {shape} has {expected:,}: get it again")
     # Copy-on-write: the pages stay shared with other kernels, and writing to the tensor never reaches the file.
     return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", offset=4 + 4 * rank, shape=shape))

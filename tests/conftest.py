@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -64,6 +65,24 @@ def make_loaders():
         for part, count in (("train", 2560), ("t10k", 512))
     )
     return lambda batch_size: (batch_loader(train, batch_size, shuffle=True), batch_loader(test, batch_size))
+
+
+@pytest.fixture
+def shown():
+    """A stand-in for IPython's ``display``, and the ``handles`` that it gave, each with its options and its bundles."""
+    shown = SimpleNamespace(handles=[])
+
+    class Handle:
+        def __init__(self, bundle, **options):
+            self.bundles, self.options = [bundle], options
+            shown.handles.append(self)
+
+        def update(self, bundle, **options):
+            assert options == {"raw": True}
+            self.bundles.append(bundle)
+
+    shown.display = Handle
+    return shown
 
 
 def pytest_configure(config):

@@ -484,7 +484,7 @@ WRONG_SIZE = {
     "one byte long": (WHOLE + b"\x00", "41 bytes; an idx file of shape (2, 3, 4) has 40"),
     "a size of zero": (
         to_idx(np.zeros((0, 28, 28), dtype=np.uint8)),
-        "16 bytes; an idx file of shape (0, 28, 28) has 16",
+        "the shape (0, 28, 28), so there is nothing in it",
     ),
     "huge sizes": (
         WHOLE[:4] + b"\xff" * 12 + WHOLE[16:],

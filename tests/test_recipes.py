@@ -49,10 +49,12 @@ def test_net_keeps_the_budget_and_gives_ten_scores(recipe, X):
 
 
 PARAMETERS = {
-    **{"softmax": 7850, "mlp": 62_020},
+    "softmax": 7850,
+    "mlp": 62_020,
     **dict.fromkeys(("original", "small_lr", "relu", "max_pooling"), 61_706),
     **dict.fromkeys(("batch_norm", "modern", "flips", "mirrored"), 61_750),
-    **{"wide": 57_526, "record": 56_474},
+    "wide": 57_526,
+    "record": 56_474,
 }
 
 
@@ -97,8 +99,15 @@ def test_ladder_changes_one_thing_at_a_time():
 
 def test_settings_of_the_record():
     assert describe_recipe(RECIPES["record"]) == {
-        **{"name": "record", "title": "deep: five 3×3 convolutions", "num_epochs": 30, "lr": 0.1, "momentum": 0.9},
-        **{"weight_decay": 5e-4, "schedule": "one_cycle", "augment": ["flip", "erase"], "bfloat16": True},
+        "name": "record",
+        "title": "deep: five 3×3 convolutions",
+        "num_epochs": 30,
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "one_cycle",
+        "augment": ["flip", "erase"],
+        "bfloat16": True,
         "parameters": 56_474,
     }
 

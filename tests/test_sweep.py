@@ -632,27 +632,16 @@ def test_heat_map_has_the_means_and_empty_cells():
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """What a notebook shows, in the order in which it came, each with the bundles that it was given."""
-    shown = []
-
-    class Handle:
-        def __init__(self, bundle, **options):
-            self.bundles, self.options = [bundle], options
-            shown.append(self)
-
-        def update(self, bundle, raw):
-            assert raw
-            self.bundles.append(bundle)
-
+def handles(shown, monkeypatch):
+    """The handles of what a sweep shows in a notebook, in the order in which it came."""
     monkeypatch.setattr(module, "in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", Handle)
-    return shown
+    monkeypatch.setattr("IPython.display.display", shown.display)
+    return shown.handles
 
 
-def test_notebook_shows_one_table_and_one_heat_map_that_are_updated(shown, cluster, capsys):
+def test_notebook_shows_one_table_and_one_heat_map_that_are_updated(handles, cluster, capsys):
     records = sweep([DIVERGING, TASKS[0]], address=cluster)
-    table, picture = shown
+    table, picture = handles
     assert table.options == picture.options == {"raw": True, "display_id": True}
     assert "0/1" in table.bundles[0]["text/plain"]
     assert table.bundles[-1] == {"text/plain": format_records(records)}
@@ -662,19 +651,19 @@ def test_notebook_shows_one_table_and_one_heat_map_that_are_updated(shown, clust
     assert picture.bundles[0] != picture.bundles[-1] and capsys.readouterr().out == ""
 
 
-def test_notebook_ends_with_all_of_many_quick_runs(trained, shown, monkeypatch):
+def test_notebook_ends_with_all_of_many_quick_runs(trained, handles, monkeypatch):
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 5.0))
     records = sweep(TASKS[:3])
-    table, _ = shown
+    table, _ = handles
     assert len(table.bundles) == 3 and table.bundles[-1] == {"text/plain": format_records(records)}
 
 
-def test_notebook_draws_once_a_second_and_at_the_end(shown, monkeypatch):
+def test_notebook_draws_once_a_second_and_at_the_end(handles, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     view = module.View(make_records())
     drawn = []
     for clock.now, last in ((0, False), (0.5, False), (1, False), (1.99, False), (1.99, True), (2.99, False)):
         view.update({}, "", last)
-        drawn.append([len(handle.bundles) - 1 for handle in shown])
+        drawn.append([len(handle.bundles) - 1 for handle in handles])
     assert drawn == [[1, 1], [1, 1], [2, 2], [2, 2], [3, 3], [4, 4]]
