@@ -193,21 +193,16 @@ def check_settings(train_iter, test_iter, num_epochs, lr):
         if len(loader) == 0:
             raise ValueError(f"{name} is empty: there is no mini-batch in it; give it at least one batch")
     if is_shuffled(test_iter) and not is_shuffled(train_iter):
+        frame, stacklevel = sys._getframe(), 1
+        while frame.f_globals["__name__"].startswith("lenet_helpers."):  # the learner's line is outside this package
+            frame, stacklevel = frame.f_back, stacklevel + 1
         warnings.warn(
             _(
                 "test_iter shuffles its images and train_iter does not: are the two swapped? "
                 "First comes the loader to train on, then the one to test on"
             ),
-            stacklevel=find_caller(),
+            stacklevel=stacklevel,
         )
-
-
-def find_caller():
-    """Return the ``stacklevel`` with which a warning of the calling function names a line outside this package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_globals["__name__"].startswith("lenet_helpers."):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def is_shuffled(loader):
