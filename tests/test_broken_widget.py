@@ -8,7 +8,7 @@ NOTEBOOK = Path(__file__).parent / "broken" / "broken_widget.ipynb"
 
 
 def test_nbval_fails_on_a_broken_widget():
-    options = ["-o", "addopts=", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+    options = ["-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:randomly", "--nbval", "--nbval-current-env"]
     command = [sys.executable, "-m", "pytest", *options, str(NOTEBOOK)]
     result = subprocess.run(command, cwd=NOTEBOOK.parents[2], capture_output=True, text=True, timeout=300)
     assert result.returncode == 1, result.stdout + result.stderr
