@@ -25,6 +25,7 @@ coverage: data  ## which lines and branches of lenet_helpers do the tests withou
 mutants: data  ## change lenet_helpers in thousands of places: do the tests notice? (hours; resumable)
 	LENET_DATA=$${LENET_DATA:-$(CURDIR)/data} OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run --max-children 2 $(ARGS)
 	$(BIN)/python -m mutmut results
+	$(BIN)/python tools/count_mutants.py
 
 notebooks: data  ## run every notebook and store its outputs
 	$(BIN)/python tools/refresh_notebooks.py $(ARGS)
