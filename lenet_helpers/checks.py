@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from lenet_helpers.data import load_data_fashion_mnist
 from lenet_helpers.language import _
 from lenet_helpers.shapes import output_size, walk_shapes
+from lenet_helpers.training import tell_error
 
 BUDGET = 62_200  # parameters that a net may spend in the comparisons: LeNet's 61,706 and a little more
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-4, 1e-5
@@ -120,7 +121,7 @@ class Reply:
         """Return ``function(*arguments)``, and report an exception that it raises as ``who``'s."""
         try:
             return function(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             steps, own = error.__traceback__, getattr(self.answer.function, "__code__", None)
             while steps and steps.tb_frame.f_code is not own:
                 steps = steps.tb_next
@@ -157,6 +158,11 @@ def check(verdict):
                     right, message = True, _("right. {verdict}").format(verdict=_(verdict).format(budget=f"{BUDGET:,}"))
                 except NotYet as reason:
                     right, message = False, _("not yet, {reason}").format(reason=reason)
+                except OSError:  # from the data set, and not from the answer
+                    raise
+                except Exception as error:
+                    text = _("not yet, your answer cannot be compared with the right one: {error}")
+                    right, message = False, text.format(error=tell_error(error))
             if name != "solution":
                 passed[ask.__name__] = right
             print(_("{name}: {message}").format(name=name, message=message))
@@ -178,6 +184,8 @@ def as_tensor(value):
     """Return a number, an array or a tensor as a float64 or int64 tensor, and None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray | torch.Tensor):
         return None
+    if isinstance(value, int):  # one that fits in no tensor becomes the nearest that does, and is as wrong
+        value = max(-(2**63), min(value, 2**63 - 1))
     try:
         tensor = torch.as_tensor(value).detach().cpu()
     except TypeError:  # an array of texts
@@ -278,6 +286,8 @@ def shorten(value):
         return _("tensor of shape {shape}: {numbers}").format(shape=tuple(value.shape), numbers=numbers)
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, int) and value.bit_length() > 300:  # Python writes no more than 4,300 digits
+        return f"{'≤ -' if value < 0 else '≥ '}2**{value.bit_length() - 1}"
     if isinstance(value, nn.Module):
         return _("a net with {count} layers").format(count=len(list(value.children())))
     if isinstance(value, list | tuple):

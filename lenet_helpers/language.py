@@ -30,13 +30,17 @@ def use_language(language):
 def find_language():
     """Return the language of ``use_language``, else of ``LENET_LANGUAGE``, else of a folder named "zh", else "en".
 
-    The folder is the present working directory: a notebook's kernel starts in the notebook's own.
+    The folder is the present working directory: a notebook's kernel starts in the notebook's own. One that has been
+    deleted has no name.
     """
     if language := _for_now.get() or _chosen:
         return language
     if named := os.environ.get("LENET_LANGUAGE"):
         return check_language(named, "LENET_LANGUAGE")
-    folder = Path.cwd().name
+    try:
+        folder = Path.cwd().name
+    except OSError:
+        return "en"
     return folder if folder in LANGUAGES else "en"
 
 

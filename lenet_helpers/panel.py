@@ -2,6 +2,7 @@
 
 import base64
 import contextvars
+import copy
 import html
 import math
 import signal
@@ -20,8 +21,17 @@ from IPython.display import display
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from lenet_helpers.curves import draw_png, draw_svg
-from lenet_helpers.language import SpeakingWidget, _
-from lenet_helpers.training import add_cure, check_settings, find_device, init_weights, read_row, train_steps
+from lenet_helpers.language import SpeakingWidget, _, speaking
+from lenet_helpers.training import (
+    add_cure,
+    check_net,
+    check_settings,
+    find_device,
+    init_weights,
+    read_row,
+    tell_error,
+    train_steps,
+)
 
 HERE = Path(__file__).parent
 LR_MIN, LR_MAX, MAX_EPOCHS, MAX_SEED = 0.001, 3.0, 30, 9999
@@ -45,8 +55,9 @@ class TrainPanel:
     one. A change of ``lr`` acts from the next mini-batch on, one of the others from the next run on.
 
     ``state`` is ready, waiting, running, stopped, finished, diverged or failed. ``net`` is the net of the latest run,
-    ``history`` its rows as ``train_ch6`` returns them, and ``runs`` a list of dicts, one for each run. The line
-    ``run["settings"]`` re-creates a run, unless its lr was moved on the way::
+    and while that goes on a copy, which can be measured without disturbing it; ``history`` holds its rows as
+    ``train_ch6`` returns them, and ``runs`` is a list of dicts, one for each run. The line ``run["settings"]``
+    re-creates a run, unless its lr was moved on the way::
 
         torch.manual_seed(seed)
         train_ch6(make_net(), *load_data_fashion_mnist(batch_size), num_epochs, lr, device)
@@ -74,13 +85,13 @@ class TrainPanel:
 
     def start(self):
         """Start a new run with the settings of the controls, unless one is going on; return the panel."""
-        with self._guard:
+        with self._guard, speaking(self._status.language):  # and so does the thread, wherever the notebook's folder is
             if self.state not in BUSY:
                 self._forget_error()
                 try:  # here and not in the thread: a net draws its weights from the random numbers that all cells share
                     settings = self.num_epochs.value, self._read_lr(), self.batch_size.value, self.seed.value
                     self._runs.append(Run(self._make_net, self._train_iter, self._test_iter, *settings))
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     self._enter(self._fail(error))
                 else:
                     for run in self._runs[:-1]:
@@ -93,11 +104,12 @@ class TrainPanel:
 
         A run that was stopped goes on to its last epoch; one that has finished gets ``num_epochs`` more.
         """
-        with self._guard:
+        with self._guard, speaking(self._status.language):
             if self.state not in BUSY and self._can_resume():
                 self._forget_error()  # of an attempt to start another run since then
-                if self._runs[-1].state == "finished":
-                    self._runs[-1].extend(self.num_epochs.value)
+                run = self._runs[-1]
+                if run.state == "finished" and run.epoch == run.num_epochs:  # else it was extended, but did not begin
+                    run.extend(self.num_epochs.value)
                 self._launch()
         return self
 
@@ -123,7 +135,8 @@ class TrainPanel:
 
     @property
     def net(self):
-        return self._runs[-1].net if self._runs else None
+        net = self._runs[-1].net if self._runs else None
+        return copy.deepcopy(net) if self.state in BUSY else net
 
     @property
     def history(self):
@@ -143,42 +156,55 @@ class TrainPanel:
 
     def _launch(self):
         self._stop.clear()
-        self._ended.clear()
-        self._enter("waiting" if _turn.locked() else "running")
-        self._draw()
-        # What the thread sends belongs to the click or cell that has started it. Else the kernel takes it for an answer
-        # to the latest message of any page, and waits for clicks where that page will no longer send them.
-        work = contextvars.copy_context().run
-        self._thread = threading.Thread(target=work, args=(self._work,), name="TrainPanel", daemon=True)
-        self._thread.start()
+        self._ended = ended = threading.Event()  # one for each thread: an old one may still be about to set its own
+        try:
+            self._enter("waiting" if _turn.locked() else "running")
+            self._draw()
+            # What the thread sends belongs to the click or cell that has started it. Else the kernel takes it for an
+            # answer to the latest message of any page, and waits for clicks where that page will no longer send them.
+            work = contextvars.copy_context().run
+            self._thread = threading.Thread(target=work, args=(self._work, ended), name="TrainPanel", daemon=True)
+            self._thread.start()
+        except BaseException as error:  # without its thread, the panel would be busy for ever
+            ended.set()
+            self._enter(self._fail(error))
+            raise
 
-    def _work(self):
+    def _work(self, ended):
         """Do all that the thread is there for, and say when it has ended."""
         try:
             self._take_turn()
         finally:
-            self._ended.set()
+            ended.set()
 
     def _take_turn(self):
-        """Wait for the turn, train the latest run, and leave the panel in the state that this leads to."""
-        run = self._runs[-1]
+        """Train the latest run in its turn, and whatever goes wrong, leave the panel in a state to start again from."""
+        state, bundle = "failed", {}
+        try:
+            state = self._try_to_train(self._runs[-1])
+            self._draw()
+            bundle = self._bundle() if self._displays else {}
+        except BaseException as error:  # in drawing: nobody hears of an error in a thread
+            state = self._fail(error)
+        finally:
+            with self._guard:
+                self._enter(state)
+        for shown in self._displays if bundle else ():  # JupyterLab draws the panel anew, with the buttons as they are
+            shown.update(bundle, raw=True)
+
+    def _try_to_train(self, run):
+        """Wait for the turn and train the run; return the state that this leads to, or that an error leads to."""
         while not _turn.acquire(timeout=0.05):
             if self._stop.is_set():
                 run.state = "stopped"
-                self._enter("stopped")
-                return
+                return run.state
         try:
             self._enter("running")
-            state = self._train(run)
-        except Exception as error:
-            state = self._fail(error)
-            run.break_off(state)
+            return self._train(run)
+        except BaseException as error:  # SystemExit, too
+            return self._fail(error)
         finally:
             _turn.release()
-        self._draw()
-        self._enter(state)
-        for shown in self._displays:
-            shown.update(self._bundle(), raw=True)
 
     def _train(self, run):
         """Drive a run until it has done its epochs or Stop is pressed; return the state that this leads to."""
@@ -205,11 +231,12 @@ class TrainPanel:
     def _fail(self, error):
         """Show why the training broke off, and keep the error for ``wait``; return the state that this leads to."""
         state = "diverged" if isinstance(error, FloatingPointError) else "failed"
+        if self._runs and self._runs[-1].state == "running":  # not one that had ended before
+            self._runs[-1].break_off(state)
         if state == "failed":
             self._error = error
             add_cure(error)
-            told = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
-            self._show_alert(told, "".join(traceback.format_exception(error)))
+            self._show_alert(tell_error(error), "".join(traceback.format_exception(error)))
         else:
             self._show_alert(_("Stopped: {error}.").format(error=error))
         return state
@@ -356,6 +383,7 @@ class Run:
 
     def advance(self):
         """Train on one mini-batch, or finish the epoch; return False if there is nothing left to do."""
+        self.net.train()  # a cell may have put it into evaluation mode since then
         step = next(self._steps, None)
         if step is None:
             return False
@@ -505,17 +533,6 @@ def check_arguments(make_net, train_iter, test_iter, num_epochs, lr, seed):
         raise ValueError(f"seed must be a whole number from 0 to {MAX_SEED}; it is {seed!r}")
 
 
-def check_net(net):
-    """Raise TypeError or ValueError, saying what to do, for what ``make_net`` returned if it cannot be trained."""
-    if not isinstance(net, torch.nn.Module):
-        text = _("make_net() must return a net, an nn.Module, and returned {kind}; does it end in `return`?")
-        raise TypeError(text.format(kind=type(net).__name__))
-    if next(net.parameters(), None) is None:
-        raise ValueError(
-            _("the net has no parameters, so there is nothing to train: give it a layer such as nn.Linear")
-        )
-
-
 def read_batch_size(loader):
     """Return the batch size of a DataLoader; raise TypeError or ValueError for something that has none."""
     if not isinstance(loader, DataLoader):
@@ -536,12 +553,14 @@ def load_anew(loader, batch_size, stream):
     """
     whole_batches = loader.batch_size is None  # the loaders of lenet_helpers.data take a mini-batch by one indexing
     order = loader.sampler.sampler if whole_batches else loader.sampler
+    drop_last = loader.sampler.drop_last if whole_batches else loader.drop_last
+    drop_last = drop_last and batch_size <= len(order)  # a single mini-batch that is not full is kept
     if isinstance(order, RandomSampler):
         order = StreamSampler(loader.dataset, stream)
     if whole_batches:
-        batches = BatchSampler(order, batch_size, drop_last=False)
+        batches = BatchSampler(order, batch_size, drop_last)
         return DataLoader(loader.dataset, sampler=batches, batch_size=None, generator=stream)
-    kept = {"collate_fn": loader.collate_fn, "num_workers": loader.num_workers}
+    kept = {"collate_fn": loader.collate_fn, "num_workers": loader.num_workers, "drop_last": drop_last}
     return DataLoader(loader.dataset, batch_size, sampler=order, generator=stream, **kept)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lenet_helpers.data import FashionMNIST, batch_loader, load_data_fashion_mnist
-from lenet_helpers.training import Report, init_weights, train_steps
+from lenet_helpers.training import Report, check_net, init_weights, train_steps, with_cure
 
 BATCH_SIZE = 256
 NUM_VALIDATION = 5_000
@@ -234,16 +234,17 @@ def recipe_steps(recipe, net, train_iter, test_iter, device, memory_format=torch
         yield epoch, metric, test_acc
 
 
+@with_cure
 def train_recipe(recipe, train_iter, test_iter, seed=0, device="cpu", memory_format=torch.channels_last):
     """Train the recipe's net with live curves, as ``train_ch6`` does, and return ``(net, history)``.
 
     ``memory_format`` is that of ``recipe_steps``.
     """
-    device = torch.device(device)
     report = Report(train_iter, test_iter, recipe.num_epochs, recipe.lr, device)
     torch.manual_seed(seed)
     net = recipe.make_net()
-    steps = recipe_steps(recipe, net, report.train_iter, test_iter, device, memory_format)
+    check_net(net)
+    steps = recipe_steps(recipe, net, report.train_iter, test_iter, report.device, memory_format)
     try:
         for epoch, metric, test_acc in steps:
             report.add(epoch, metric, test_acc)

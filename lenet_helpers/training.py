@@ -5,7 +5,9 @@ import math
 import re
 import sys
 import time
+import traceback
 import warnings
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import suppress
 from numbers import Integral, Real
 
@@ -14,7 +16,7 @@ from torch import nn
 from torch.utils.data import RandomSampler
 
 from lenet_helpers.curves import LiveCurves
-from lenet_helpers.language import _
+from lenet_helpers.language import _, find_language
 
 
 def evaluate_accuracy_gpu(net, data_iter, device=None):
@@ -103,10 +105,11 @@ class Report:
 
     def __init__(self, train_iter, test_iter, num_epochs, lr, device):
         check_settings(train_iter, test_iter, num_epochs, lr)
+        self.device = read_device(device)
+        find_language()  # raises an error for a wrong LENET_LANGUAGE now, and not when the result is told
         self.train_iter = TimedLoader(train_iter)
         self.history = []
         self.curves = LiveCurves(num_epochs)
-        self.device = torch.device(device)
         self.num_batches = len(train_iter)
         self.evaluating = 0.0
         self.start = self.last = time.perf_counter()
@@ -132,19 +135,19 @@ class Report:
             print(text.format(reason=reason))
 
     def finish(self):
-        """Wait for the device, draw the last picture, print d2l's two lines and return the history."""
-        synchronize(self.device)
-        seconds = time.perf_counter() - self.start
-        computing = seconds - self.train_iter.seconds - self.curves.seconds - self.evaluating
-        with suppress(KeyboardInterrupt):  # it costs the last picture, not the history
+        """Wait for the device, print d2l's two lines, draw the last picture and return the history."""
+        with suppress(KeyboardInterrupt):  # it costs what is told and drawn here, not the history
+            synchronize(self.device)
+            seconds = time.perf_counter() - self.start
+            computing = seconds - self.train_iter.seconds - self.curves.seconds - self.evaluating
+            finished = [row for row in self.history if row["test_acc"] is not None]
+            if finished:
+                last = finished[-1]
+                print(f"loss {last['loss']:.3f}, train acc {last['train_acc']:.3f}, test acc {last['test_acc']:.3f}")
+                text = _("{rate} examples/sec on {device} ({most} examples/sec without loading, testing and drawing)")
+                rate, most = (f"{self.train_iter.examples / time_spent:.1f}" for time_spent in (seconds, computing))
+                print(text.format(rate=rate, device=self.device, most=most))
             self.curves.finish(self.history)
-        finished = [row for row in self.history if row["test_acc"] is not None]
-        if finished:
-            last = finished[-1]
-            print(f"loss {last['loss']:.3f}, train acc {last['train_acc']:.3f}, test acc {last['test_acc']:.3f}")
-            text = _("{rate} examples/sec on {device} ({most} examples/sec without loading, testing and drawing)")
-            rate, most = (f"{self.train_iter.examples / time_spent:.1f}" for time_spent in (seconds, computing))
-            print(text.format(rate=rate, device=self.device, most=most))
         return self.history
 
 
@@ -190,6 +193,11 @@ def check_settings(train_iter, test_iter, num_epochs, lr):
     if not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr, the learning rate, must be positive and finite, for example 0.9; it is {lr}")
     for name, loader in {"train_iter": train_iter, "test_iter": test_iter}.items():
+        if isinstance(loader, Iterator) or not (isinstance(loader, Iterable) and isinstance(loader, Sized)):
+            raise TypeError(
+                f"{name} must be a DataLoader, which starts anew in every epoch, and is {type(loader).__name__}: "
+                "load_data_fashion_mnist(batch_size) makes one"
+            )
         if len(loader) == 0:
             raise ValueError(f"{name} is empty: there is no mini-batch in it; give it at least one batch")
     if is_shuffled(test_iter) and not is_shuffled(train_iter):
@@ -205,24 +213,75 @@ def check_settings(train_iter, test_iter, num_epochs, lr):
         )
 
 
+def read_device(device):
+    """Return a torch.device for it or for its name; raise ValueError, saying what to do, for something else."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            f"device must be a torch.device or its name, for example find_device() or 'cpu'; it is {device!r}"
+        ) from None
+
+
+def check_net(net):
+    """Raise TypeError or ValueError, saying what to do, for a net that cannot be trained."""
+    if not isinstance(net, nn.Module):
+        text = _(
+            "the net must be an nn.Module, and is of type {kind}: call make_net() with its brackets, "
+            "and let it end in `return`"
+        )
+        raise TypeError(text.format(kind=type(net).__name__))
+    if any(map(nn.parameter.is_lazy, net.parameters())):
+        raise ValueError(
+            _("a lazy layer of the net has no weights yet: call net(torch.zeros(1, 1, 28, 28)) once before training")
+        )
+    if next(net.parameters(), None) is None:
+        raise ValueError(
+            _("the net has no parameters, so there is nothing to train: give it a layer such as nn.Linear")
+        )
+
+
 def is_shuffled(loader):
     """Return whether a DataLoader gives its examples in a new order every epoch."""
     sampler = getattr(loader, "sampler", None)
     return isinstance(getattr(sampler, "sampler", sampler), RandomSampler)  # a BatchSampler holds another one
 
 
+def tell_error(error):
+    """Return an error's type, message and notes in one line of text; unlike ``str``, for every error there may be."""
+    return " ".join(map(str.strip, traceback.format_exception_only(error)))
+
+
+def is_about_memory(error):
+    """Return whether an error says that a GPU or the machine has no memory left."""
+    words = "out of (shared )?memory|OutOfMemory|allocate memory|unable to allocate|ALLOC_FAILED|killed by signal"
+    return re.search(words, tell_error(error), re.IGNORECASE) is not None
+
+
 def find_cure(error):
     """Return what to do about an error of PyTorch in training, which its message leaves out."""
-    if isinstance(error, torch.OutOfMemoryError):
+    told = tell_error(error)
+    if is_about_memory(error):
         return _("Choose a smaller batch size, shut down other kernels that use this device, and try again.")
-    if "device-side assert" in str(error):
+    if "device-side assert" in told:
         return _(
             "Probably the net has fewer than ten outputs. Restart the kernel, and give its last layer ten outputs."
         )
-    if re.search("device|NVIDIA|CUDA|meta tensor", str(error)):
+    if "NoneType" in told:
+        return _("If a layer gave None: its forward must end in `return`.")
+    if re.search(r"dtype|scalar type|type \((?!torch)|not implemented for '", told):
+        return _(
+            "The net and the images must be of type torch.float32, the labels of type torch.int64: "
+            "net.float(), X.float() / 255 and y.long() make them so."
+        )
+    if re.search("device|nvidia|cuda|meta tensor", told, re.IGNORECASE):
         return _(
             "The net and the images must be on one device that this machine has: "
             "find_device() in lenet_helpers.training names it, and net.to(device) moves a net."
+        )
+    if re.search(r"Target -?\d+ is out of bounds|target tensor expected|class probabilities", told):
+        return _(
+            "Each image needs one label, a whole number from 0 to 9, and the net must give ten scores for each image."
         )
     return _(
         "If this is about shapes: the net must take images of shape (n, 1, 28, 28) and give ten scores for each. "
@@ -231,9 +290,16 @@ def find_cure(error):
 
 
 def add_cure(error):
-    """Add a note with the cure to an error that PyTorch raised; leave others, which name their cure, as they are."""
-    if isinstance(error, RuntimeError | IndexError | AssertionError) and not hasattr(error, "__notes__"):
+    """Add a note with the cure to an error that PyTorch raised; leave others, which name their cure, as they are.
+
+    An error of memory gives up what its pass through the net still holds, or the next attempt would find none either.
+    """
+    known = isinstance(error, RuntimeError | IndexError | AssertionError | MemoryError)
+    none_given = re.search(r"not NoneType|'NoneType' object|got \(NoneType", tell_error(error))
+    if (known or none_given) and not hasattr(error, "__notes__"):
         error.add_note(find_cure(error))
+    if is_about_memory(error):
+        traceback.clear_frames(error.__traceback__)
 
 
 def with_cure(function):
@@ -250,8 +316,26 @@ def with_cure(function):
     return call
 
 
+def with_care(train):
+    """Return ``train_ch6`` with a look at the net and the snapshots first, and with a snapshot of every whole epoch."""
+
+    @functools.wraps(train)
+    def call(net, *settings, snapshots=None, **named):
+        check_net(net)
+        if not isinstance(snapshots, list | None):
+            raise TypeError(f"snapshots must be a list, for example []; it is of type {type(snapshots).__name__}")
+        taken = len(snapshots or [])
+        history = train(net, *settings, snapshots=snapshots, **named)
+        epochs = sum(row["test_acc"] is not None for row in history)
+        if snapshots is not None and len(snapshots) < taken + epochs:  # an interrupt came between row and snapshot
+            snapshots.append(copy_weights(net))
+        return history
+
+    return call
+
+
 # Not as decorators: notebook 04 shows the two functions as they stand above.
-evaluate_accuracy_gpu, train_ch6 = with_cure(evaluate_accuracy_gpu), with_cure(train_ch6)
+evaluate_accuracy_gpu, train_ch6 = with_cure(evaluate_accuracy_gpu), with_cure(with_care(train_ch6))
 
 
 def copy_weights(net):

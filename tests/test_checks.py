@@ -855,7 +855,10 @@ MUTANTS = [
     ),
     ("= 1e-4, 1e-5", "= 10, 1"),
     ("        if condition:\n", "        if True:\n"),
-    ("        except Exception as error:\n", "        except Exception as error:\n            return None\n"),
+    (
+        "        except (Exception, SystemExit) as error:\n",
+        "        except (Exception, SystemExit) as error:\n            return None\n",
+    ),
     ("    for p, s, k in ((0, 1, 3), (0, 1, 2), (2,", "    for p, s, k in ((0, 1, 3), (0, 1, 2)) or ((2,"),
     ("for lr, mu in (", "for lr, mu in ((0.5, 0.0),) or ("),
     ("count <= BUDGET", "count <= 2 * BUDGET"),
@@ -1031,6 +1034,59 @@ def test_the_function_itself_is_asked_for(value):
         f"answer: not yet, check_encoder_size takes the function itself, and received {checks.shorten(value)}.\n"
         "  hint: write its name only, without brackets behind it\n"
     )
+
+
+class Unspeakable(Exception):
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+    __str__ = __repr__
+
+
+class Leaves(nn.Module):
+    def forward(self, X):
+        raise SystemExit
+
+
+def raise_error(error):
+    raise error
+
+
+itself = []
+itself.append(itself)
+STRANGE = {
+    "too large for a tensor": lambda *_: 2**63,
+    "too small for a tensor": lambda *_: (-(2**70),) * 2,
+    "too long to print": lambda *_: 10**5000,
+    "too long to print, in a tuple": lambda *_: (10**5000,) * 2,
+    "without words": lambda *_: Unspeakable(),
+    "without values": lambda *_: torch.empty(3, device="meta"),
+    "without end": lambda *_: itself,
+    "sparse": lambda *_: torch.eye(3).to_sparse(),
+    "a net without weights": lambda *_: nn.Linear(784, 10, device="meta"),
+    "a net that ends the program": lambda *_: Leaves(),
+    "the end of the program": lambda *_: raise_error(SystemExit()),
+    "an error without words": lambda *_: raise_error(Unspeakable()),
+    "no function, without words": Unspeakable(),
+}
+
+
+@pytest.mark.fault("exercises", "an answer out of the ordinary")
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("name", CHECKS)
+def test_nothing_is_raised_whatever_the_answer_is(name, strange):
+    assert ": not yet, " in answer(CHECKS[name], STRANGE[strange])
+
+
+def test_a_number_that_fits_in_no_tensor_is_told_as_it_is():
+    said = answer(checks.check_multiply_adds, lambda *_: 9**30)
+    assert "\n  received  42391158275216203514294433201\n" in said
+
+
+def test_data_that_cannot_be_read_is_no_wrong_answer(monkeypatch):
+    monkeypatch.setattr(checks, "load_data_fashion_mnist", lambda *_: raise_error(FileNotFoundError("no data")))
+    with pytest.raises(FileNotFoundError, match="no data"):
+        checks.check_escape(lambda: (nn.Flatten(), 0.1))
 
 
 def test_a_function_without_a_name_or_a_signature_will_do():
@@ -1326,6 +1382,9 @@ def test_weights_of_a_net(net, lines):
         (1 / 3, "0.333333"),
         (1234567, "1234567"),
         (True, "True"),
+        (-(10**20), "-100000000000000000000"),
+        (2**5000, "≥ 2**5000"),
+        (1 - 2**5000, "≤ -2**4999"),
         ([1, 2.5], "[1, 2.5]"),
         ((1, [torch.tensor(2)]), "(1, [2])"),
         ("x", "str 'x'"),

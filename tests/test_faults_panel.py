@@ -1,7 +1,9 @@
 """What a learner may do to the train panel at the wrong moment: each has a message, and the next attempt works."""
 
+import html
 import math
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -12,6 +14,7 @@ from test_panel import Gate, go_through, load, make_net, on_the_cpu, wait_for  #
 from torch import nn
 from traitlets import TraitError
 
+from lenet_helpers import evaluate_accuracy_gpu, language
 from lenet_helpers import panel as panel_module
 from lenet_helpers.panel import LR_MAX, LR_MIN, TrainPanel
 
@@ -209,9 +212,12 @@ NO_NETS = {
     "no return": (
         lambda: None,
         TypeError,
-        r"^make_net\(\) must return a net, an nn.Module, and returned NoneType; does it end in `return`\?$",
+        r"^the net must be an nn\.Module, and is of type NoneType: call make_net\(\) with its brackets, "
+        "and let it end in `return`$",
     ),
-    "the class itself": (lambda: nn.Sequential, TypeError, "returned type; does it end in `return`"),
+    "the class itself": (lambda: nn.Sequential, TypeError, r"is of type type: call make_net\(\) with its brackets"),
+    "lazy layer": (lambda: nn.LazyLinear(10), ValueError, "has no weights yet"),
+    "the end of the program": (lambda: sys.exit("no net"), SystemExit, "no net"),
     "nothing to learn": (
         nn.Flatten,
         ValueError,
@@ -277,3 +283,188 @@ def test_a_training_answers_the_message_that_started_it_and_not_a_later_one():
     message.set("hello from the second page")
     panel.wait(60)
     assert answered == {"Train in the first page"}
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        return 1 // 0
+
+
+class Raise(nn.Module):
+    """A layer that raises an error in training."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, X):
+        raise self.error
+
+
+ERRORS = {
+    "end of the program": (SystemExit(), "SystemExit"),
+    "no words": (Unspeakable(), "test_faults_panel.Unspeakable: <exception str() failed>"),
+    "no words, from PyTorch": (type("Silent", (Unspeakable, RuntimeError), {})(), "Silent: <exception str() failed>"),
+    "interrupt in the thread": (KeyboardInterrupt(), "KeyboardInterrupt"),
+}
+
+
+@pytest.mark.fault("panel and explorers", "an error that is no Exception, or has no words")
+@pytest.mark.parametrize("kind", ERRORS)
+def test_whatever_a_net_raises_the_panel_fails_and_trains_again(kind):
+    error, told = ERRORS[kind]
+    panel = TrainPanel(lambda: nn.Sequential(Raise(error), make_net()), *load(32), num_epochs=1).start()
+    with pytest.raises(type(error)):
+        panel.wait(20)
+    assert panel.state == "failed" and not panel._train_button.disabled and panel._stop_button.disabled
+    assert told in html.unescape(panel._alert.value) and "Where it happened" in panel._alert.value
+    panel._make_net = make_net
+    train_whole(panel)
+
+
+@pytest.mark.fault("panel and explorers", "an error in drawing")
+@pytest.mark.parametrize("method", ["_draw", "_bundle"])
+def test_an_error_in_showing_the_end_is_told_and_the_finished_run_can_go_on(method, shown, monkeypatch):
+    def break_at_the_end(*arguments, **options):
+        if threading.current_thread().name == "TrainPanel" and panel._runs[-1].state == "finished":
+            raise OSError("cannot be drawn")
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(panel_module, "display", shown.display)
+    panel = TrainPanel(make_net, *load(32), num_epochs=1)
+    panel._ipython_display_()
+    draw = getattr(panel, method)
+    with monkeypatch.context() as patch:
+        patch.setattr(panel, method, break_at_the_end)
+        with pytest.raises(OSError, match="cannot be drawn"):
+            panel.start().wait(20)
+    assert panel.state == "failed" and "cannot be drawn" in panel._alert.value
+    assert not panel._train_button.disabled and panel.history[-1]["test_acc"] is not None
+    panel.resume().wait(60)
+    assert panel.state == "finished" and panel.history[-1]["epoch"] == 2
+    train_whole(panel)
+
+
+@pytest.mark.fault("panel and explorers", "no thread to be had, or an interrupt as one begins")
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+@pytest.mark.parametrize("button", ["start", "resume"])
+def test_a_training_whose_thread_does_not_begin_leaves_the_panel_ready_for_the_next(button, error, monkeypatch):
+    def refuse(thread):
+        raise error
+
+    panel = train_whole(TrainPanel(make_net, *load(32), num_epochs=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(type(error)):
+            getattr(panel, button)()
+    assert panel.state == "failed" and not panel._train_button.disabled
+    assert panel._continue_button.disabled == (button == "start")
+    with pytest.raises(type(error)):
+        panel.wait(1)
+    if button == "resume":
+        panel.resume().wait(60)
+        assert panel.history[-1]["epoch"] == panel._runs[-1].num_epochs == 2
+    train_whole(panel)
+
+
+@pytest.mark.fault("panel and explorers", "the folder is deleted, or LENET_LANGUAGE changed, while training")
+def test_a_training_needs_no_folder_and_speaks_the_language_of_its_panel(gate, gated, tmp_path, monkeypatch):
+    monkeypatch.delenv("LENET_LANGUAGE", raising=False)
+    monkeypatch.setattr(language, "_chosen", None)
+    folder = tmp_path / "zh"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    panel = TrainPanel(lambda: nn.Sequential(gate, make_net()), *load(32), num_epochs=1).start()
+    go_through(gate, 2)
+    folder.rmdir()
+    monkeypatch.setenv("LENET_LANGUAGE", "fr")
+    gate.permits.release(100_000)
+    panel.wait(60)
+    assert panel.state == "finished" and "训练完成" in panel._status.message
+    train_whole(panel)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.fault("panel and explorers", "Train clicked while the end of a run is being shown")
+def test_wait_does_not_take_the_end_of_the_run_before_for_that_of_this_one(gate, monkeypatch):
+    """The first thread is held up after the buttons are free again, and before it says that it has ended."""
+    panel = TrainPanel(lambda: nn.Sequential(gate, make_net()), *load(32), num_epochs=1)
+    entered, go_on = threading.Event(), threading.Event()
+    enter = panel._enter
+
+    def enter_and_hold_up(state):
+        enter(state)
+        if state == "finished":
+            entered.set()
+
+    def take_turn():
+        TrainPanel._take_turn(panel)
+        assert go_on.wait(20)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(panel, "_enter", enter_and_hold_up)
+        patch.setattr(panel, "_take_turn", take_turn)
+        gate.permits.release(10)
+        first = panel.start()._thread
+        assert entered.wait(20)
+    panel.start()
+    go_on.set()
+    first.join(20)
+    with pytest.raises(TimeoutError):
+        panel.wait(0.2)
+    assert panel.state == "running" and panel._train_button.disabled and len(panel.runs) == 2
+    gate.permits.release(100_000)
+    panel.wait(60)
+    assert panel.state == "finished"
+
+
+@pytest.fixture
+def spied(gate):
+    """A panel of 3 × 10 mini-batches behind the gate, and the modes in which its net was trained and tested."""
+
+    class Spy(nn.Module):
+        def forward(self, X):
+            if threading.current_thread().name == "TrainPanel":
+                if self.training:
+                    gate(X)
+                modes.append(self.training)
+            return X
+
+    modes = []
+    make = lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), Spy(), nn.Dropout(), nn.Linear(784, 10))  # noqa: E731
+    return TrainPanel(make, *load(32), num_epochs=3), modes
+
+
+ONE_EPOCH = [True] * 10 + [False] * 10  # as many mini-batches to train on as to test on
+
+
+@pytest.mark.fault("panel and explorers", "the net is measured while it trains")
+def test_measuring_the_net_while_it_trains_does_not_disturb_the_run(gate, spied):
+    def batches():
+        for X, y in load(32)[1]:
+            go_through(gate, 2)
+            yield X + 9, y
+
+    panel, modes = spied
+    panel.start()
+    go_through(gate, 1)
+    assert 0 <= evaluate_accuracy_gpu(panel.net, list(load(32)[1])) <= 1
+    evaluate_accuracy_gpu(panel.net, batches())
+    panel.net.eval()
+    gate.permits.release(100_000)
+    panel.wait(60)
+    assert modes == 3 * ONE_EPOCH
+    assert panel.net[1].num_batches_tracked == 30 and panel.net[1].running_mean.max() < 1
+
+
+@pytest.mark.fault("panel and explorers", "the net is measured while it trains")
+def test_a_net_put_into_evaluation_mode_at_a_stop_is_trained_on(gate, spied):
+    panel, modes = spied
+    panel.start()
+    go_through(gate, 4)
+    panel.stop()
+    gate.permits.release(100_000)
+    panel.wait(20)
+    panel.net.eval()
+    panel.resume().wait(60)
+    assert modes == 3 * ONE_EPOCH and panel.state == "finished"

@@ -42,6 +42,14 @@ def test_english_is_spoken_where_nothing_is_chosen(monkeypatch, tmp_path):
     assert _("Train") == "Train" and _("a text in no catalogue") == "a text in no catalogue"
 
 
+def test_english_is_spoken_where_the_folder_has_been_deleted(monkeypatch, tmp_path):
+    (tmp_path / "zh").mkdir()
+    monkeypatch.chdir(tmp_path / "zh")
+    assert find_language() == "zh"
+    (tmp_path / "zh").rmdir()
+    assert find_language() == "en" and _("Train") == "Train"
+
+
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_a_folder_chooses(monkeypatch, tmp_path, name):
     (tmp_path / "notebooks" / name).mkdir(parents=True)
@@ -173,7 +181,7 @@ SCRIPTS = sorted(HELPERS.rglob("*.js"))
 SHOWN = ("NotYet", "Refused")  # exceptions whose text a learner reads as a message
 #: Functions whose errors a widget or a check shows; all other errors are read in a traceback, in English like Python's.
 SHOW_ERRORS = {
-    *("parse_shape", "parse_count", "flat_layers", "run_layers", "describe_net", "describe_layer", "check_net"),
+    *("parse_shape", "parse_count", "flat_layers", "run_layer", "describe_net", "describe_layer", "check_net"),
     *("read_row", "find_data", "_fetch", "_copy_from", "_copy_from_debian_package"),
 }
 PICTURES = re.compile(r"figure|_?draw_\w+|show_\w+")  # drawn in English, whose letters every font has
@@ -188,7 +196,10 @@ KNOWN = {
     *("{} parameters epochs test accuracy train loss CPU s", "training on", "return net, lr"),
     *("name and shape (maps, height, width) of each row of pictures", "export default", "const explorer ="),
     *("row wrap", "11px system-ui, sans-serif", "model name"),
-    *("device-side assert", "device|NVIDIA|CUDA|meta tensor", "the cluster is gone"),  # PyTorch's words, and Dask's
+    *("device-side assert", "device|nvidia|cuda|meta tensor", "the cluster is gone"),  # PyTorch's words, and Dask's
+    "out of (shared )?memory|OutOfMemory|allocate memory|unable to allocate|ALLOC_FAILED|killed by signal",
+    *(r"dtype|scalar type|type \((?!torch)|not implemented for '", r"not NoneType|'NoneType' object|got \(NoneType"),
+    r"Target -?\d+ is out of bounds|target tensor expected|class probabilities",
     "Start one with `dask scheduler`, or unset LENET_DASK to train on this machine's cores",  # in a traceback
 }
 

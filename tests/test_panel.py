@@ -18,7 +18,7 @@ import pytest
 import torch
 from nets import make_lenet
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 from lenet_helpers import panel as panel_module
 from lenet_helpers import train_ch6
@@ -409,6 +409,7 @@ def test_an_error_of_make_net_is_shown_and_raised_and_the_next_run_works():
     assert panel.state == "finished" and panel._alert.value == "" and alerts == [""]
 
 
+@pytest.mark.fault("panel and explorers", "NaN loss in a panel")
 def test_a_loss_that_is_no_number_stops_and_keeps_the_history():
     class Explode(nn.Module):
         calls = 0
@@ -429,6 +430,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_history():
     )
     _, (_, row) = read_table(panel._table.value)
     assert row[2] == "diverged at epoch 1.60"
+    panel._make_net = make_net  # what a smaller learning rate does
+    panel.start().wait(60)
+    assert panel.state == "finished" and panel._alert.value == "" and panel._bar.bar_style == "success"
+    assert [run["end"] for run in panel.runs] == ["diverged at epoch 1.60", "finished"]
 
 
 @pytest.mark.fault("panel and explorers", "two and three panels")
@@ -906,6 +911,16 @@ def test_a_plain_loader_made_anew_collates_as_before_with_as_many_workers():
     anew = load_anew(loader, 3, torch.Generator())
     assert (anew.collate_fn, anew.num_workers, anew.dataset, anew.batch_size) == (len, 2, data, 3)
     assert isinstance(anew.sampler, SequentialSampler) and not anew.drop_last
+
+
+@pytest.mark.parametrize("in_batches", [True, False])
+def test_a_loader_made_anew_drops_the_last_mini_batch_as_before_but_never_the_only_one(in_batches):
+    data = TensorDataset(torch.rand(8, 1, 28, 28), torch.arange(8))
+    batches = BatchSampler(SequentialSampler(data), 3, drop_last=True)
+    how = {"sampler": batches, "batch_size": None} if in_batches else {"batch_size": 3, "drop_last": True}
+    loader = DataLoader(data, **how)
+    sizes = [[len(y) for _, y in load_anew(loader, size, torch.Generator())] for size in (3, 5, 8, 32)]
+    assert sizes == [[3, 3], [5], [8], [8]] and len(loader) == 2
 
 
 def test_a_plain_data_loader_works_too():

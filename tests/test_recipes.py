@@ -264,6 +264,20 @@ def test_recipe_that_is_stopped_keeps_the_net_and_the_history(error, told, make_
     assert told in capsys.readouterr().out
 
 
+@pytest.mark.fault("training", "a slip in an argument")
+def test_slips_are_told_and_errors_of_pytorch_have_a_cure(make_loaders, capsys):
+    recipe = replace(RECIPES["softmax"], num_epochs=1)
+    with pytest.raises(ValueError, match=r"^device must be a torch.device or its name, .*; it is None$"):
+        train_recipe(recipe, *make_loaders(640), device=None)
+    with pytest.raises(TypeError, match="and is of type NoneType"):
+        train_recipe(replace(recipe, make_net=lambda: None), *make_loaders(640))
+    assert capsys.readouterr().out == ""
+    with pytest.raises(RuntimeError, match="cannot be multiplied") as caught:
+        train_recipe(replace(recipe, make_net=lambda: nn.Linear(784, 10)), *make_loaders(640))
+    assert "If this is about shapes" in caught.value.__notes__[0]
+    assert train_recipe(recipe, *make_loaders(640))[1][-1]["epoch"] == 1
+
+
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_train_recipe_learns_and_repeats_itself(make_loaders, capsys, bfloat16):
     recipe = replace(RECIPES["modern"], num_epochs=2, bfloat16=bfloat16)

@@ -300,15 +300,31 @@ def test_an_interrupt_keeps_the_net_and_the_history(phase, strike, rows, capsys)
 
 
 @pytest.mark.fault("training", "KeyboardInterrupt in drawing")
-@pytest.mark.parametrize("method, rows", [("update", 7), ("finish", 12)])
-def test_an_interrupt_while_drawing_keeps_the_net_and_the_history(method, rows, monkeypatch):
-    bomb = Bomb(None, 7 if method == "update" else 1)
+@pytest.mark.parametrize(
+    "method, strike, rows, epochs",
+    [("update", 7, 7, 1), ("update", 6, 6, 1), ("update", 12, 12, 2), ("finish", 1, 12, 2)],
+)
+def test_an_interrupt_while_drawing_keeps_the_net_the_history_and_the_snapshots(
+    method, strike, rows, epochs, monkeypatch
+):
+    net, snapshots = make_small(), ["of an earlier training"]
     with monkeypatch.context() as patch:
-        patch.setattr(training.LiveCurves, method, bomb.tick)
-        net = make_small()
-        history = train_from(0, net, make_batches(10), make_batches(2), 2, 0.1)
-    assert len(history) == rows
+        patch.setattr(training.LiveCurves, method, Bomb(None, strike).tick)
+        history = train_from(0, net, make_batches(10), make_batches(2), 2, 0.1, snapshots=snapshots)
+    assert len(history) == rows and len(snapshots) == 1 + epochs
+    if rows == 6 * epochs:
+        assert torch.equal(snapshots[-1]["1.weight"], net[1].weight)
     assert is_finite(net)
+    assert len(train_from(0, net, make_batches(10), make_batches(2), 1, 0.1)) == 6
+
+
+@pytest.mark.fault("training", "a second KeyboardInterrupt")
+def test_a_second_interrupt_keeps_the_history_too(monkeypatch):
+    net = make_small(Bomb("forward", 14))
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "synchronize", Bomb(None, 1).tick)
+        history = train_from(0, net, make_batches(10), make_batches(2), 3, 0.1)
+    assert len(history) == 7 and is_finite(net)
     assert len(train_from(0, net, make_batches(10), make_batches(2), 1, 0.1)) == 6
 
 
