@@ -181,7 +181,8 @@ def show_heat_map(values, rows, columns, ylabel, xlabel, label):
             axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value < 0.5 else "black")
     axes.set_xticks(range(len(columns)), columns, parse_math=False)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
-    figure.colorbar(image, label=label)
+    bar = figure.colorbar(image, label=label)
+    write_plainly(axes.xaxis.label, axes.yaxis.label, bar.ax.yaxis.label)
     return figure
 
 

@@ -9,13 +9,23 @@ from torch import nn
 from lenet_helpers.language import _
 
 
-def output_size(n, kernel, padding=0, stride=1, dilation=1):
+def output_size(n, kernel, padding=0, stride=1, dilation=1, ceil_mode=False):
     """Return how many positions a window has along an axis of ``n`` pixels.
 
     PyTorch's rule for convolution and pooling: ``floor((n + 2·padding − dilation·(kernel − 1) − 1) / stride) + 1``.
-    A result below 1 means that the window does not fit; PyTorch raises an error then.
+    A result below 1 means that the window does not fit; PyTorch raises an error then. With ``ceil_mode`` a last window
+    may stick out, if it starts in the picture or the padding before it. Raises ValueError for settings that no layer
+    can have.
     """
-    return floor((n + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+    if min(kernel, stride, dilation) < 1 or padding < 0:
+        raise ValueError(
+            "kernel, stride and dilation must be at least 1 and padding at least 0; "
+            f"they are {kernel}, {stride}, {dilation} and {padding}"
+        )
+    last = n + 2 * padding - dilation * (kernel - 1) - 1  # the last pixel at which a whole window starts
+    size = floor(last / stride) + 1
+    sticks_out = ceil_mode and last % stride > 0 and size * stride < n + padding
+    return size + sticks_out
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,14 @@ def walk_shapes(net, input_shape=(1, 1, 28, 28)):
     """Run zeros of ``input_shape`` through the layers of an ``nn.Sequential`` and return one ``LayerShape`` per layer.
 
     Multiply-adds are for one image, without biases. The receptive field is None after the first flatten or linear
-    layer: from there on every unit sees the whole image. Raises ValueError naming the layer that does not fit.
+    layer: from there on every unit sees the whole image. Raises ValueError naming the layer that does not fit, and
+    TypeError for a net of another kind.
     """
+    if not isinstance(net, nn.Sequential):
+        raise TypeError(
+            f"net must be an nn.Sequential, whose layers can be run one by one, got {type(net).__name__}; "
+            "in a net of another kind print(X.shape) between the lines of its forward"
+        )
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     X = torch.zeros(input_shape, device=device)
     modes = {module: module.training for module in net.modules()}
@@ -50,13 +66,8 @@ def _walk(net, X):
     """Return one ``LayerShape`` per layer for the input tensor ``X``."""
     field, jump, rows = 1, 1, []
     for index, layer in enumerate(net):
-        try:
-            with torch.no_grad():
-                Y = layer(X)
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"layer {index}, {layer}, does not fit its input of shape {tuple(X.shape)}: {error}"
-            ) from error
+        with torch.no_grad():
+            Y = run_layer(f"net[{index}] ({layer})", layer, X)
         multiply_adds = 0
         if isinstance(layer, nn.Conv2d):
             multiply_adds = layer.weight.numel() * prod(Y.shape[2:])
@@ -80,6 +91,23 @@ def _walk(net, X):
     return rows
 
 
+def run_layer(name, layer, X):
+    """Return the output of a layer, a tensor; raise ValueError, which calls the layer by its name, if it gives none."""
+    try:
+        Y = layer(X)
+    except Exception as error:  # of PyTorch, or of the learner's own forward
+        text = _("{layer} fails on its input of shape {shape}: {kind}: {error}")
+        kind = type(error).__name__
+        raise ValueError(text.format(layer=name, shape=tuple(X.shape), kind=kind, error=error)) from error
+    if not isinstance(Y, torch.Tensor):
+        text = _(
+            "{layer} must give one tensor, and gives {kind}: let its forward end in `return` and the tensor, "
+            "and leave out options such as return_indices"
+        )
+        raise ValueError(text.format(layer=name, kind=type(Y).__name__))
+    return Y
+
+
 KINDS = ("convolution", "average pooling", "max pooling")
 
 
@@ -88,7 +116,8 @@ class SquareLayer:
     """A convolution or pooling layer over a square picture, with the same settings along both axes.
 
     ``size`` is the width of the input in pixels. Pooling keeps its channels, and average pooling has no dilation in
-    PyTorch; other values raise ValueError. Settings that PyTorch refuses for this input are told by ``problem``.
+    PyTorch; other values raise ValueError, as do those of ``output_size``. Settings that PyTorch refuses only for this
+    input are told by ``problem``.
     """
 
     kind: str
@@ -110,6 +139,7 @@ class SquareLayer:
                 f"pooling keeps the channels: in_channels and out_channels must be equal, "
                 f"got {self.in_channels} and {self.out_channels}"
             )
+        output_size(self.size, self.kernel, self.padding, self.stride, self.dilation)  # refuses what no layer can have
 
     @property
     def pools(self):
@@ -199,4 +229,4 @@ class SquareLayer:
 
 def _first(size):
     """Return the size along the first axis of a kernel_size, stride or dilation that may be an int or a tuple."""
-    return size[0] if isinstance(size, tuple) else size
+    return size[0] if isinstance(size, tuple | list) else size

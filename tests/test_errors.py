@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from test_shapes import NoReturn
 from torch import nn
 
 from lenet_helpers import evaluate_accuracy_gpu
@@ -146,6 +147,13 @@ def test_bad_input(training, batches):
         words = f"a batch of images must have the shape (N, 1, 28, 28), not {shape}"
         with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
             explore_errors(training[0], [(torch.zeros(shape), torch.zeros(2))])
+    for net, says in (
+        (nn.Flatten(0), "the net must give scores of shape (N, classes), not (200704,)"),
+        (NoReturn(), "net must give one tensor, and gives NoneType: let its forward end in `return` and the tensor, "),
+        (nn.Linear(784, 10), "net fails on its input of shape (256, 1, 28, 28): RuntimeError: mat1 and mat2 shapes"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+            explore_errors(net, batches)
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     with torch.no_grad():
         net[1].bias[3] = float("nan")
@@ -154,6 +162,15 @@ def test_bad_input(training, batches):
     assert broken.summary() == f"ErrorBrowser: {broken.message}"
     assert np.isnan(broken.accuracy)
     assert [text.get_text() for text in broken.figure().texts] == [broken.message]
+
+
+@pytest.mark.fault("training", "a net of another shape")
+@pytest.mark.parametrize(("labels", "span"), [([0, 1, 2], "0 to 2"), ([-1, 1, 0], "-1 to 1"), ([7, 8, 9], "7 to 9")])
+def test_labels_that_are_none_of_the_nets_classes_are_told(labels, span):
+    says = f"the net has 2 outputs but the labels go from {span}; give its last layer one per class"
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+        explore_errors(make_net(1.0, 0.0), [(make_images(0.1, 0.5, 0.9), torch.tensor(labels))])
+    assert explore_errors(make_net(1.0, 0.0), [(make_images(0.1, 0.9), torch.tensor([0, 1]))]).accuracy == 0.5
 
 
 def test_the_picture_shows_any_class_name_as_it_is(training, batches):

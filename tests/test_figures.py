@@ -149,7 +149,7 @@ MEASURED = {"title": ODD, "seeds": [{"test_acc": 0.9}], "mean": {"test_acc": 0.9
 ODD_DRAWINGS = {
     "ablation": lambda: show_ablation([MEASURED], [{"title": ODD, "accuracy": 0.9}]),
     "costs": lambda: show_costs({ODD: (30, 12)}, floor=3),
-    "heat map": lambda: show_heat_map([[0.1, 0.2]], [ODD], ["a", ODD], "activation", "lr", "accuracy"),
+    "heat map": lambda: show_heat_map([[0.1, 0.2]], [ODD], ["a", ODD], ODD, ODD, ODD),
     "images": lambda: show_images(X[:1], [ODD]),
     "losses": lambda: show_losses({ODD: ROWS}),
     "shares": lambda: show_shares([ODD], **{ODD: [1]}),

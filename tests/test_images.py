@@ -189,6 +189,15 @@ def test_no_picture_says_why(bad, says):
         prepare_image(bad)
 
 
+@pytest.mark.fault("panel and explorers", "an upload that is no image")
+def test_a_path_that_cannot_be_read_says_so(tmp_path):
+    for path, why in ((tmp_path / "coat.png", "No such file or directory"), (tmp_path, "Is a directory")):
+        for name in (path, str(path)):
+            says = f"{path} cannot be read ({why}); give the path of a picture file"
+            with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+                prepare_image(name)
+
+
 def test_largest_picture_is_not_refused():
     check_size(10_000, 5_000)
 

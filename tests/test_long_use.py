@@ -76,6 +76,21 @@ def test_200_runs_in_one_kernel(learner, capsys, runs_of_the_cell):
     )  # IPython keeps every panel shown, with one net, in Out
 
 
+@pytest.mark.parametrize("shown", ["", "\nexplorer"])
+def test_40_runs_of_an_explorers_cell(learner, capsys, shown):
+    """IPython keeps all that is shown in Out, but for explorers whose cell has run again."""
+    learner.run("X, y = torch.rand(1000, 1, 28, 28), torch.arange(1000) % 10\nnet = make_lenet()")
+    counts = []
+    for _ in range(40):
+        learner.run(f"explorer = explore_net(net, X, y){shown}")
+        counts.append(learner.count())
+    warm, last = counts[9], counts[-1]
+    tell(capsys, f"40 runs of an explorer's cell{shown and ', shown'}", warm, last)
+    for name in ("threads", "figures", "comms"):
+        assert last[name] == warm[name]
+    assert last["mib"] - warm["mib"] < 20  # the images of one explorer take 3 MiB
+
+
 def test_500_images_in_one_kernel(learner, capsys):
     learner.run("X, y = next(iter(data[1]))\nexplorer = explore_net(make_lenet(), X, y)\nexplorer")
     change = "for index in range(100):\n    explorer.choose(index)\n    explorer.open_view(4, index % 16)"

@@ -4,12 +4,14 @@ import base64
 import io
 import json
 import re
+import resource
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.text import Text
 from nets import make_lenet
+from test_shapes import NoReturn, Typo
 from torch import nn
 
 from lenet_helpers.data import CLASSES
@@ -204,11 +206,11 @@ def test_message_names_the_unknown_layer(net, name):
     [
         (
             nn.Sequential(nn.Conv2d(1, 6, 5), nn.Flatten(), nn.Linear(400, 10)),
-            "net[2] (Linear) does not fit its input of shape (1, 3456): …",
+            "net[2] (Linear) fails on its input of shape (1, 3456): RuntimeError: …",
         ),
         (
             nn.Sequential(nn.Conv2d(3, 6, 5), nn.Flatten(), nn.Linear(5, 10)),
-            "net[0] (Conv2d) does not fit its input of shape (1, 1, 28, 28): …",
+            "net[0] (Conv2d) fails on its input of shape (1, 1, 28, 28): RuntimeError: …",
         ),
         (
             nn.Sequential(nn.Conv2d(1, 6, 5), nn.Linear(24, 10)),
@@ -219,6 +221,20 @@ def test_message_names_the_unknown_layer(net, name):
             "the last layer must be a Linear with one output per class; here it is net[1] (Sigmoid)",
         ),
         (nn.Sequential(), "the last layer must be a Linear with one output per class; here it is net, which is empty"),
+        (
+            put_before_flat(NoReturn()),
+            "net[0] (NoReturn) must give one tensor, and gives NoneType: let its forward end in `return` and the "
+            "tensor, and leave out options such as return_indices",
+        ),
+        (put_before_flat(Typo()), "net[0] (Typo) fails on its input of shape (1, 1, 28, 28): AttributeError: …"),
+        *(
+            (net, f"layer {name} has no weights yet: call net(torch.zeros(1, 1, 28, 28)) once, and try again.")
+            for net, name in (
+                (nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), "1 (LazyLinear)"),
+                (nn.Sequential(nn.LazyConv2d(2, 3), nn.Flatten(), nn.LazyLinear(10)), "0 (LazyConv2d)"),
+                (put_before_flat(nn.LazyBatchNorm2d()), "0 (LazyBatchNorm2d)"),
+            )
+        ),
         (nn.Bilinear(2, 2, 2), f"net is a Bilinear; the explorer shows an nn.Sequential of {SUPPORTED}"),
     ],
 )
@@ -382,6 +398,39 @@ def test_a_saved_page_has_50_images_and_all_that_the_widget_has(tmp_path):
     assert "const explorer = {" in page and "export default" not in page
     assert explorer._css in page
     assert not re.search(r"/\*(LANGUAGE|STYLE|SCRIPT|STATE)\*/|<!--TITLE-->", page)
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 5,000 bytes, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.fault("panel and explorers", "a page that cannot be saved")
+def test_on_a_full_disk_the_page_saved_before_stays_whole(tmp_path, request):
+    explorer, path = explore_net(make_lenet(), X), tmp_path / "page.html"
+    explorer.save(path)
+    before = path.read_bytes()
+    request.getfixturevalue("full_disk")
+    says = f"[Errno 27] {path} cannot be written (File too large): make room in its folder and make it writable, "
+    with pytest.raises(OSError, match=f"^{re.escape(says)}or give another path; what was there is unchanged$"):
+        explorer.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.fault("panel and explorers", "a page that cannot be saved")
+def test_a_page_cannot_be_saved_in_a_folder_that_is_not_there_or_in_place_of_one(tmp_path):
+    explorer = explore_net(make_lenet(), X)
+    with pytest.raises(FileNotFoundError, match=f"^there is no folder {tmp_path}/new to write page.html in: make the"):
+        explorer.save(str(tmp_path / "new" / "page.html"))
+    with pytest.raises(IsADirectoryError, match=r"cannot be written \(Is a directory\): .* or give another path"):
+        explorer.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    explorer.save(tmp_path / "page.html")
 
 
 def test_cell_stores_a_picture():

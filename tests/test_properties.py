@@ -1,19 +1,26 @@
 """Properties that hold for thousands of generated cases; the cases are the same in every run, and nothing is stored."""
 
+import io
 import math
+import re
 import xml.etree.ElementTree as ET
+from collections import ChainMap
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from small_data import to_idx
 from torch import nn
 from torch.nn import functional as F
 
 from lenet_helpers import data
 from lenet_helpers.curves import CURVES, HEIGHT, WIDTH, describe, draw_svg, read_points
+from lenet_helpers.explorers import prepare_image
+from lenet_helpers.explorers.images import FORMATS
+from lenet_helpers.explorers.walk import diagnose
 from lenet_helpers.shapes import SquareLayer, output_size, walk_shapes
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,32 +35,46 @@ def check(count):
 # --- Shape arithmetic against PyTorch ---------------------------------------------------------------------------------
 
 SIZES = st.integers(1, 40)
-WINDOWS = {
-    "kernel": st.integers(1, 9),
-    "padding": st.integers(0, 6),
-    "stride": st.integers(1, 6),
-    "dilation": st.integers(1, 4),
-}
+RANGES = {"kernel": (1, 9), "padding": (0, 6), "stride": (1, 6), "dilation": (1, 4)}
+WINDOWS = st.fixed_dictionaries({name: st.integers(low, high) for name, (low, high) in RANGES.items()})
+#: Nearly half of them are windows that no layer can have: something is 0, or the padding negative.
+ANY_WINDOWS = st.fixed_dictionaries({name: st.integers(low - 1, high) for name, (low, high) in RANGES.items()})
+POOLS = st.sampled_from(["max pooling", "average pooling"])
+
+
+def make_layer(kind, ins, outs, kernel, padding, stride, dilation, **options):
+    """Return a layer of PyTorch with these settings."""
+    if kind == "convolution":
+        return nn.Conv2d(ins, outs, kernel, stride, padding, dilation, **options)
+    if kind == "max pooling":
+        return nn.MaxPool2d(kernel, stride, padding, dilation, **options)
+    return nn.AvgPool2d(kernel, stride, padding, **options)
 
 
 def size_by_torch(module, X):
-    """Return the output shape that PyTorch finds without computing anything, or None where it refuses."""
+    """Return the output shape that PyTorch finds (on "meta" without computing anything), or None where it refuses."""
     try:
-        return tuple(module(X.to("meta")).shape)
-    except RuntimeError:
+        return tuple(module(X).shape)
+    except (RuntimeError, IndexError):
         return None
 
 
-@given(st.sampled_from(["convolution", "max pooling", "average pooling"]), SIZES, st.fixed_dictionaries(WINDOWS),
-       st.integers(1, 8), st.integers(1, 8))  # fmt: skip
+@given(st.just("convolution") | POOLS, SIZES, ANY_WINDOWS, st.integers(1, 8), st.integers(1, 8))
 @check(2500)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_a_layer_has_pytorchs_shape_and_parameters_or_a_problem(kind, size, window, ins, outs):
     if kind == "average pooling":
         window["dilation"] = 1
-    layer = SquareLayer(kind, size, **window, in_channels=ins, out_channels=outs if kind == "convolution" else ins)
+    outs = outs if kind == "convolution" else ins
+    try:
+        layer = SquareLayer(kind, size, **window, in_channels=ins, out_channels=outs)
+    except ValueError as error:  # on "meta" PyTorch would take some of them
+        assert str(error).startswith("kernel, stride and dilation must be at least 1 and padding at least 0; they are ")
+        assert size_by_torch(make_layer(kind, ins, outs, **window), torch.empty(1, ins, size, size)) is None
+        return
     with torch.device("meta"):
         module = eval(layer.code, {"nn": nn})
-    shape = size_by_torch(module, torch.empty(1, ins, size, size))
+    shape = size_by_torch(module, torch.empty(1, ins, size, size, device="meta"))
     assert layer.output_shape == shape
     assert bool(layer.problem) == (shape is None)
     assert layer.parameters == sum(p.numel() for p in module.parameters())
@@ -62,51 +83,94 @@ def test_a_layer_has_pytorchs_shape_and_parameters_or_a_problem(kind, size, wind
         assert (row.output_shape, row.multiply_adds) == (shape, layer.multiply_adds)
 
 
-@given(SIZES, st.fixed_dictionaries(WINDOWS))
-@check(1000)
-def test_the_formula_is_pytorchs_floor_and_one_more_pixel_at_most_with_ceil_mode(n, window):
-    """PyTorch's pooling can round up: then one more window may start, if it starts inside the picture or its padding.
-
-    The rule is in the documentation of torch.nn.MaxPool2d, under ceil_mode.
-    """
-    kernel, stride, dilation = window["kernel"], window["stride"], window["dilation"]
-    padding = min(window["padding"], kernel // 2)
-    X = torch.empty(1, 1, n, n)
-    floor_shape, ceil_shape = (
-        size_by_torch(nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil), X) for ceil in (False, True)
-    )
-    expected = output_size(n, kernel, padding, stride, dilation)
-    assert (expected >= 1) == (floor_shape is not None)
-    if floor_shape:
-        assert expected == floor_shape[2]
-        has_rest = (n + 2 * padding - dilation * (kernel - 1) - 1) % stride > 0
-        starts_inside = expected * stride < n + padding
-        assert ceil_shape[2] == expected + (has_rest and starts_inside)
+SLIPS = {
+    "padding forgotten": {"padding": 0},
+    "stride forgotten": {"stride": 1},
+    "dilation forgotten": {"dilation": 1},
+    "ceil_mode forgotten": {"ceil_mode": False},
+}
 
 
-@given(st.lists(st.fixed_dictionaries(WINDOWS), min_size=1, max_size=4), st.integers(1, 32), st.integers(1, 3))
-@check(300)
-def test_a_walk_gives_pytorchs_shapes_or_names_the_layer_that_does_not_fit(windows, size, channels):
-    convolutions = [
-        nn.Conv2d(channels + i, channels + i + 1, w["kernel"], w["stride"], w["padding"], w["dilation"], device="meta")
-        for i, w in enumerate(windows)
-    ]
-    X, expected, misfit = torch.empty(1, channels, size, size, device="meta"), [], None
-    for index, layer in enumerate(convolutions):
-        if size_by_torch(layer, X) is None:
+@given(POOLS, SIZES, WINDOWS, st.booleans(), st.integers(1, 60))
+@check(3000)
+def test_a_pool_has_pytorchs_size_in_both_roundings_and_a_slip_is_told_only_where_it_gives_the_answer(
+    kind, n, window, ceil_mode, answer
+):
+    window["padding"] = min(window["padding"], window["kernel"] // 2)
+    if kind == "average pooling":
+        window["dilation"] = 1
+    X = torch.empty(1, 1, n, n, device="meta")
+    layer = make_layer(kind, 1, 1, **window, ceil_mode=ceil_mode)
+    right = size_by_torch(layer, X)
+    expected = output_size(n, **window, ceil_mode=ceil_mode)
+    assert right == ((1, 1, expected, expected) if expected >= 1 else None)
+    if right is None:
+        with pytest.raises(ValueError, match=r"^net\[0\] \((Max|Avg)Pool2d"):
+            walk_shapes(nn.Sequential(layer), X.shape)
+        return
+    assert [row.output_shape for row in walk_shapes(nn.Sequential(layer), X.shape)] == [right]
+    told = diagnose(layer, X.shape, right, (1, 1, answer, answer), 0)
+    assert told.right == (answer == expected)
+    slips = [change for name, change in SLIPS.items() if name in told.shape]
+    if slips and not ("stride forgotten" in told.shape and answer == n):
+        forgetful = make_layer(kind, 1, 1, **{**window, "ceil_mode": ceil_mode, **dict(ChainMap(*slips))})
+        assert size_by_torch(forgetful, X) == (1, 1, answer, answer)
+    assert not ceil_mode or ("Round down" not in told.shape and "floor" not in told.shape)
+
+
+class NoReturn(nn.Module):
+    def forward(self, X):
+        X.flatten()
+
+
+CHAINS = st.lists(
+    st.tuples(st.just("convolution"), WINDOWS, st.just({}))
+    | st.tuples(POOLS, ANY_WINDOWS, st.fixed_dictionaries({"ceil_mode": st.booleans()}))
+    | st.sampled_from([nn.Sigmoid(), nn.Flatten(), nn.Flatten(2), NoReturn(), "fitting Linear", "other Linear"]),
+    min_size=1,
+    max_size=6,
+)
+
+
+def make_next(part, channels, features):
+    """Return a layer for an input with so many channels and features."""
+    if isinstance(part, nn.Module):
+        return part
+    if isinstance(part, str):
+        return nn.Linear(features + (part == "other Linear"), 5, device="meta")
+    kind, window, options = part
+    if kind == "convolution":
+        options = {"device": "meta"}
+    return make_layer(kind, channels, channels + 1, **window, **options)
+
+
+@given(CHAINS, st.integers(1, 32), st.integers(1, 3), st.lists(st.integers(0, 32), max_size=5))
+@check(1500)
+def test_a_walk_gives_pytorchs_shapes_or_names_the_layer_that_has_none(chain, size, channels, answer):
+    layers, shapes, misfit = [], [(1, channels, size, size)], None
+    for index, part in enumerate(chain):
+        layers.append(make_next(part, shapes[-1][1], shapes[-1][-1]))
+        shape = None
+        if not isinstance(part, NoReturn):
+            shape = size_by_torch(layers[-1], torch.empty(shapes[-1], device="meta"))
+        if shape is None:
             misfit = index
             break
-        X = layer(X)
-        expected.append(tuple(X.shape))
-    net = nn.Sequential(*convolutions)
-    if misfit is None:
-        assert [row.output_shape for row in walk_shapes(net, (1, channels, size, size))] == expected
-    else:
-        with pytest.raises(ValueError, match=f"layer {misfit}, Conv2d"):
-            walk_shapes(net, (1, channels, size, size))
+        shapes.append(shape)
+    net = nn.Sequential(*layers)
+    if misfit is not None:
+        with pytest.raises(ValueError, match=re.escape(f"net[{misfit}] ({net[misfit]}) ")):
+            walk_shapes(net, shapes[0])
+        return
+    rows = walk_shapes(net, shapes[0])
+    assert [row.output_shape for row in rows] == shapes[1:]
+    for layer, row, given_shape in zip(layers, rows, shapes, strict=False):
+        assert diagnose(layer, given_shape, row.output_shape, row.output_shape, row.parameters).right
+        told = diagnose(layer, given_shape, row.output_shape, tuple(answer), row.parameters)
+        assert told.right == (tuple(answer) == row.output_shape)
 
 
-@given(st.integers(1, 16), st.fixed_dictionaries(WINDOWS))
+@given(st.integers(1, 16), WINDOWS)
 @check(300)
 def test_the_pixels_that_a_layer_reads_are_those_that_change_its_output(size, window):
     layer = SquareLayer("convolution", size, **window)
@@ -196,3 +260,37 @@ def test_an_idx_file_is_read_back_and_refused_when_a_byte_is_lost_or_added(tmp_p
         (tmp_path / "broken").write_bytes(broken)
         with pytest.raises(ValueError, match="again"):
             data.read_idx(tmp_path / "broken")
+
+
+# --- Picture files ----------------------------------------------------------------------------------------------------
+
+
+def encode(kind):
+    """Return the bytes of a small picture file."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+PICTURES = {kind: encode(kind) for kind in FORMATS}
+FLIPS = st.lists(st.tuples(st.integers(0, 63) | st.integers(0, 4000), st.integers(1, 255)), max_size=4)
+
+
+@pytest.mark.fault("panel and explorers", "an upload that is no image")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("kind", FORMATS)
+@given(flips=FLIPS, end=st.none() | st.integers(0, 4000), is_path=st.booleans())
+@check(300)
+def test_a_damaged_picture_is_read_or_refused_with_what_to_do(tmp_path, kind, flips, end, is_path):
+    """The first bytes, which say what is in the file, are damaged most often."""
+    content = bytearray(PICTURES[kind])
+    for place, change in flips:
+        content[place % len(content)] ^= change
+    path = tmp_path / "picture"
+    path.write_bytes(content[:end])
+    try:
+        X, _ = prepare_image(path if is_path else path.read_bytes())
+    except ValueError as error:
+        assert re.search("^this (is no )?picture .*; (take |.*make it smaller)", str(error), re.DOTALL)
+    else:
+        assert X.shape == (28, 28) and 0 <= X.min() <= X.max() <= 1

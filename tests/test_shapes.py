@@ -1,6 +1,7 @@
 """Shape arithmetic against PyTorch."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -21,6 +22,18 @@ def make_lenet():
         nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2, 2), nn.Flatten(),
         nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10),
     )  # fmt: skip
+
+
+class NoReturn(nn.Module):
+    """A layer whose author forgot the last word."""
+
+    def forward(self, X):
+        X + 1
+
+
+class Typo(nn.Module):
+    def forward(self, X):
+        return self.missing(X)
 
 
 def grid_of_layers():
@@ -112,6 +125,15 @@ def test_problem_says_what_to_change():
             {"kind": "max pooling", "out_channels": 6},
             "pooling keeps the channels: in_channels and out_channels must be equal, got 1 and 6",
         ),
+        *(
+            (
+                {"kind": kind, "kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding},
+                "kernel, stride and dilation must be at least 1 and padding at least 0; "
+                f"they are {kernel}, {stride}, {dilation} and {padding}",
+            )
+            for kind in ("convolution", "max pooling")
+            for kernel, stride, dilation, padding in ((0, 1, 1, 0), (5, 0, 1, 0), (5, 1, 0, 0), (5, 1, 1, -1))
+        ),
     ],
 )
 def test_layers_that_do_not_exist_are_refused(settings, message):
@@ -159,12 +181,69 @@ def test_walk_leaves_the_net_as_it_was():
     assert [layer.training for layer in net] == [True, True, False]
 
 
-def test_walk_names_the_layer_that_does_not_fit():
-    net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Linear(7, 2))
-    with pytest.raises(ValueError, match=r"layer 1, Linear.*\(1, 6, 24, 24\)"):
+@pytest.mark.fault("training", "a net of another shape")
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (nn.Linear(7, 2), "fails on its input of shape (1, 6, 24, 24): RuntimeError: mat1 and mat2 shapes cannot"),
+        (nn.Flatten(9), "fails on its input of shape (1, 6, 24, 24): IndexError: Dimension out of range"),
+        (Typo(), "fails on its input of shape (1, 6, 24, 24): AttributeError: 'Typo' object has no attribute"),
+        (NoReturn(), "must give one tensor, and gives NoneType: let its forward end in `return` and the tensor"),
+        (nn.MaxPool2d(2, return_indices=True), "must give one tensor, and gives tuple: "),
+        (nn.MaxPool2d(2, stride=0), "fails on its input of shape (1, 6, 24, 24): RuntimeError: "),
+    ],
+    ids=lambda part: type(part).__name__ if isinstance(part, nn.Module) else "",
+)
+def test_walk_names_the_layer_that_gives_no_output(layer, says):
+    net = nn.Sequential(nn.Conv2d(1, 6, 5), layer, nn.Flatten()).train()
+    with pytest.raises(ValueError, match=re.escape(f"net[1] ({layer}) {says}")):
+        walk_shapes(net)
+    assert layer.training
+
+
+class MyNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Flatten()
+
+    def forward(self, X):
+        return self.layer(X)
+
+
+@pytest.mark.fault("training", "a net of another shape")
+@pytest.mark.parametrize("net", [MyNet(), nn.ModuleList([nn.Flatten()]), [nn.Flatten()], None])
+def test_a_net_that_is_no_sequence_of_layers_is_told_so_with_another_way(net):
+    says = (
+        f"net must be an nn.Sequential, whose layers can be run one by one, got {type(net).__name__}; "
+        "in a net of another kind print(X.shape) between the lines of its forward"
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(says)}$"):
         walk_shapes(net)
 
 
 def test_output_size_below_one_means_no_window():
     assert output_size(28, 5, padding=2) == 28
     assert output_size(4, 5) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "rounded_down", "rounded_up"),
+    [
+        ((7, 2, 0, 2), 3, 4),  # the last window sticks out by a pixel
+        ((8, 2, 0, 2), 4, 4),  # nothing is left over
+        ((4, 1, 0, 5), 1, 1),  # a second window would start outside
+        ((5, 2, 1, 3), 2, 2),  # … as here, in the padding behind the picture
+        ((2, 3, 0, 2), 0, 1),  # the only window sticks out
+    ],
+)
+def test_ceil_mode_lets_a_last_window_stick_out(settings, rounded_down, rounded_up):
+    n, *window = settings
+    assert output_size(n, *window) == rounded_down
+    assert output_size(n, *window, ceil_mode=True) == rounded_up
+    kernel, padding, stride = window
+    assert nn.MaxPool2d(kernel, stride, padding, ceil_mode=True)(torch.ones(1, 1, n, n)).shape[2] == rounded_up
+
+
+def test_settings_given_as_lists_are_those_of_tuples():
+    net = nn.Sequential(nn.MaxPool2d([2, 3], [2, 1]), nn.Conv2d(1, 1, 3))
+    assert [row.receptive_field for row in walk_shapes(net)] == [2, 6]

@@ -1,9 +1,11 @@
 """Predict the walk: right answers, and which term a wrong one has wrong."""
 
+import io
 import re
 
 import pytest
 import torch
+from test_shapes import NoReturn
 from torch import nn
 
 from lenet_helpers.explorers import explore_walk
@@ -70,6 +72,14 @@ DILATED = (nn.Conv2d(1, 2, 3, padding="same", dilation=2), (1, 1, 20, 20))
 GROUPED = (nn.Conv2d(4, 8, 3, groups=2), (1, 4, 10, 10))
 ONE_KERNEL = (nn.Conv2d(3, 1, 3), (1, 3, 10, 10))
 NO_BIASES = (nn.Linear(400, 120, bias=False), (1, 400))
+CEIL = (nn.MaxPool2d(2, ceil_mode=True), (1, 6, 7, 7))
+CEIL_PADDED = (nn.AvgPool2d([3, 3], [2, 2], [1, 1], ceil_mode=True), (1, 6, 10, 10))
+CEIL_OUTSIDE = (nn.MaxPool2d(1, 5, ceil_mode=True), (1, 6, 4, 4))
+ADAPTIVE = (nn.AdaptiveAvgPool2d(3), (1, 6, 7, 7))
+TRANSPOSED = (nn.ConvTranspose2d(6, 2, 3), (1, 6, 7, 7))
+TRANSPOSED_SAME = (nn.ConvTranspose2d(6, 6, 3, padding=1), (1, 6, 7, 7))
+FLAT_MAPS = (nn.Flatten(2), (1, 6, 7, 7))
+UNBATCHED = (nn.Conv2d(1, 6, 5), (1, 28, 28))
 
 
 def feedback(case, shape=None, parameters=None):
@@ -98,6 +108,14 @@ def feedback(case, shape=None, parameters=None):
         GROUPED,
         ONE_KERNEL,
         NO_BIASES,
+        CEIL,
+        CEIL_PADDED,
+        CEIL_OUTSIDE,
+        ADAPTIVE,
+        TRANSPOSED,
+        TRANSPOSED_SAME,
+        FLAT_MAPS,
+        UNBATCHED,
     ],
 )
 def test_right_answers_are_right(case):
@@ -149,7 +167,7 @@ WRONG_SHAPES = [
     (LINEAR, (1, 84), "^features: the last number"),
     (LINEAR, (120,), "batch dimension is missing"),
     (LINEAR, (1, 120, 1, 1), "After Flatten there are two"),
-    (ACTIVATION, (1, 6, 14, 14), "^Sigmoid works on each number by itself"),
+    (ACTIVATION, (1, 6, 14, 14), r"^Sigmoid leaves the shape as it came in\.$"),
     (ACTIVATION, (2, 6, 28, 28), r"^batch dimension: [^.]*\.$"),
     (STRIDED, (2, 8, 18, 29), "stride forgotten"),
     (STRIDED, (2, 9, 15, 8), r"^order: PyTorch puts the channels before height and width\.$"),
@@ -165,6 +183,25 @@ WRONG_SHAPES = [
     (VALID, (1, 2, 3, 3), "n = 10, k = 3, p = 0, s = 1, d = 1 in"),
     (DILATED, (1, 2, 16, 16), "padding forgotten.* puts 2 extra"),
     (DILATED, (1, 2, 22, 22), "dilation forgotten"),
+    (CEIL, (1, 6, 3, 3), r"^height and width: ceil_mode forgotten\. It rounds up: a last window that sticks out"),
+    (CEIL, (1, 6, 6, 6), "stride forgotten"),
+    (CEIL, (1, 6, 5, 5), r"off by one\. A window of k pixels"),
+    (CEIL, (1, 6, 9, 9), r"put n = 7, k = 2, p = 0, s = 2, d = 1 in the formula ceil\("),
+    (CEIL_PADDED, (1, 6, 5, 6), "^height: ceil_mode forgotten"),
+    (CEIL_PADDED, (1, 6, 10, 6), r"^height: stride forgotten\. The window jumps 2 pixels"),
+    (CEIL_OUTSIDE, (1, 6, 2, 2), r"^height and width: off by one\. A window that starts beyond the picture"),
+    (CEIL_OUTSIDE, (1, 6, 0, 0), r"off by one\. Count the first place"),
+    *(
+        (case, shape, f"^the quiz has no hint for {type(case[0]).__name__}: look up what it does to a shape\\.$")
+        for case, *shapes in (
+            (ADAPTIVE, (1, 6, 7, 7), (1, 3, 3, 6), (6, 3, 3), (1, 54)),
+            (TRANSPOSED, (1, 6, 5, 5), (1, 2, 7, 7), (2, 9, 9)),
+            (FLAT_MAPS, (1, 294), (1, 6, 7, 7), (2, 6, 49)),
+            (UNBATCHED, (6, 28, 28), (1, 6, 24, 24)),
+        )
+        for shape in shapes
+    ),
+    (TRANSPOSED_SAME, (1, 6, 9, 9), r"^ConvTranspose2d leaves the shape as it came in\.$"),
 ]
 
 
@@ -231,6 +268,7 @@ def test_wrong_counts_are_told_which_term(case, parameters, words):
 
 
 NAMES = {"AvgPool", "False", "Flatten", "PyTorch", "Sigmoid", "bias", "floor", "out_channels", "out_features"}
+NAMES |= {"AdaptiveAvgPool", "Conv", "ConvTranspose", "ceil", "ceil_mode"}
 
 
 @pytest.mark.parametrize(
@@ -254,7 +292,7 @@ def test_feedback_in_one_line():
         "Shape: The batch dimension is missing: a shape starts with the number of images. Parameters: right."
     )
     assert feedback(ACTIVATION, shape=(1, 6, 1, 1), parameters=6).text == (
-        "Shape: Sigmoid works on each number by itself, so the shape stays as it came in. "
+        "Shape: Sigmoid leaves the shape as it came in. "
         "Parameters: Sigmoid has nothing to learn: no weights and no biases."
     )
 
@@ -331,10 +369,12 @@ def test_typing_errors_are_told_not_raised():
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(TypeError, match=r"^net must be an nn\.Sequential, got Conv2d$"):
+    with pytest.raises(TypeError, match=r"^net must be an nn\.Sequential, whose layers .*, got Conv2d; in a net of"):
         explore_walk(nn.Conv2d(1, 6, 5))
-    with pytest.raises(ValueError, match="layer 0, Conv2d"):
+    with pytest.raises(ValueError, match=r"^net\[0\] \(Conv2d.*\) fails on its input of shape \(1, 3, 28, 28\): "):
         explore_walk(nn.Sequential(nn.Conv2d(1, 6, 5)), (1, 3, 28, 28))
+    with pytest.raises(ValueError, match=r"^net\[1\] \(NoReturn\(\)\) must give one tensor, and gives NoneType: "):
+        explore_walk(nn.Sequential(nn.Flatten(), NoReturn(), nn.Linear(784, 10)))
     with pytest.raises(ValueError, match=r"^net has no layer to ask about$"):
         explore_walk(nn.Sequential())
     with pytest.raises(ValueError, match=r"^net\[0\] is not asked; asked are 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12$"):
@@ -358,3 +398,10 @@ def test_cell_stores_a_picture_that_hides_what_is_not_answered():
     quiz.answer(2, (1, 6, 28, 28), 0)
     assert read_table(quiz)[1:4] == [["1x6x28x28", "150", "✗"], ["1, 6, 28, 28", "0", "✓"], ["?", "?", ""]]
     assert quiz._repr_mimebundle_()[0]["image/png"] != first["image/png"]
+
+
+def test_the_picture_shows_any_answer_as_it_is():
+    quiz = explore_walk(make_lenet())
+    quiz.answer(1, "$x_{$", "50 % \\")
+    quiz.figure().savefig(io.BytesIO(), format="png")
+    assert read_table(quiz)[1] == ["$x_{$", "50 % \\", "✗"]

@@ -1,5 +1,6 @@
 """The window explorer against conv2d."""
 
+import io
 import re
 
 import numpy as np
@@ -180,3 +181,9 @@ def test_picture_writes_the_numbers_and_frames_the_window():
     assert not image.patches[0].get_fill(), "the frame must not hide the pixels"
     explorer.kernel = torch.ones(8, 8)
     assert not any(axes.texts for axes in explorer.figure().axes), "there is no room for 64 numbers"
+
+
+def test_the_picture_shows_any_name_of_a_kernel_as_it_is(image):
+    figure = explore_window(image, kernels={"$x_{$": torch.ones(2, 2)}).figure()
+    figure.savefig(io.BytesIO(), format="png")
+    assert figure.axes[2].get_title() == "× $x_{$"

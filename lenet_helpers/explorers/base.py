@@ -2,13 +2,18 @@
 
 import base64
 import io
+import weakref
 from pathlib import Path
 
 import anywidget
+from IPython import get_ipython
 
 from lenet_helpers.language import SpeakingWidget, _, speaking
+from lenet_helpers.panel import close, find_cell
 
 HERE = Path(__file__).parent
+
+_explorers = weakref.WeakSet()
 
 
 def read_script(name):
@@ -32,12 +37,31 @@ def to_png(figure):
     return buffer.getvalue()
 
 
+def retire(explorer):
+    """Take a widget out of the page and the kernel, and out of IPython's ``Out``, which would keep all its images."""
+    close(explorer)
+    shell = get_ipython()
+    outputs = getattr(shell, "user_ns", {}).get("_oh", {})
+    for number in [number for number, output in outputs.items() if output is explorer]:
+        del outputs[number]
+        shell.del_var(f"_{number}", by_name=True)
+
+
 class Explorer(SpeakingWidget, anywidget.AnyWidget):
     """A widget whose cell also stores a picture, which GitHub and untrusted notebooks show.
 
     A subclass sets ``_esm`` and ``_css`` by ``read_script`` and ``read_style``, and defines ``figure()`` and
-    ``tell()``. Pictures are drawn in English, whose letters every font has.
+    ``tell()``. Pictures are drawn in English, whose letters every font has. A cell that runs again closes the explorers
+    that it made before: their numbers can still be read, but no page shows them.
     """
+
+    def __init__(self, **state):
+        super().__init__(**state)
+        self._cell, self._execution = find_cell()
+        for other in list(_explorers):
+            if self._cell is not None and other._cell == self._cell and other._execution != self._execution:
+                retire(other)  # its cell runs again, and shows this one in its place
+        _explorers.add(self)
 
     def figure(self):
         """Return a matplotlib Figure of the present state."""

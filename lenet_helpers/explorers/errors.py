@@ -9,20 +9,24 @@ from lenet_helpers.explorers.base import Explorer
 from lenet_helpers.explorers.images import SIZE
 from lenet_helpers.explorers.net import check_classes, copy_net, find_nan, join_scripts, join_styles, synced_bytes
 from lenet_helpers.language import _, speaking
+from lenet_helpers.shapes import run_layer
 
 
 def score_images(net, data_iter):
     """Return ``(images, labels, probabilities)`` of a whole data set as NumPy arrays, in its order.
 
     ``images`` is uint8 of shape (N, 28, 28), ``probabilities`` the softmax of the net's output. Raises ValueError if
-    there is no batch, or the images have another size.
+    there is no batch, the images have another size, or the net does not give one row of scores for each.
     """
     images, labels, probabilities = [], [], []
     with torch.no_grad():
         for X, y in data_iter:
             if X.shape[1:] != (1, SIZE, SIZE):
                 raise ValueError(f"a batch of images must have the shape (N, 1, 28, 28), not {tuple(X.shape)}")
-            probabilities.append(net(X.cpu().float()).softmax(1))
+            scores = run_layer("net", net, X.cpu().float())
+            if scores.dim() != 2:
+                raise ValueError(f"the net must give scores of shape (N, classes), not {tuple(scores.shape)}")
+            probabilities.append(scores.softmax(1))
             images.append((X.cpu()[:, 0] * 255).round().to(torch.uint8))
             labels.append(y.cpu())
     if not labels:
@@ -31,7 +35,15 @@ def score_images(net, data_iter):
 
 
 def count_confusions(labels, predictions, units):
-    """Return the (units, units) matrix of counts: one row per true class, one column per predicted class."""
+    """Return the (units, units) matrix of counts: one row per true class, one column per predicted class.
+
+    Raises ValueError for labels that are none of the net's classes.
+    """
+    low, high = np.min(labels), np.max(labels)
+    if not 0 <= low <= high < units:
+        raise ValueError(
+            f"the net has {units} outputs but the labels go from {low} to {high}; give its last layer one per class"
+        )
     return np.bincount(np.asarray(labels) * units + predictions, minlength=units * units).reshape(units, units)
 
 
@@ -108,7 +120,7 @@ class ErrorBrowser(Explorer):
         figure = Figure((10, 4.6), layout="constrained")
         if self.message:
             with speaking("en"):
-                figure.text(0.02, 0.5, find_nan(self._net), wrap=True)
+                figure.text(0.02, 0.5, find_nan(self._net), wrap=True, parse_math=False)
             return figure
         left, right = figure.subfigures(1, 2)
         draw_confusions(left.subplots(), np.array(self.counts), self.classes)

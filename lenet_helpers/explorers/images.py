@@ -4,6 +4,7 @@
 the steps follows the data set's own: gray, inverted, cropped, resized, centred (https://arxiv.org/abs/1708.07747).
 """
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def prepare_image(image):
     """Return ``(X, steps)``: X float32 of shape (28, 28) in [0, 1], and the steps on the way as ``(caption, array)``.
 
     ``image`` is the path or the bytes of a picture file, a PIL image, or an array or tensor of shape (H, W), (1, H, W)
-    or (H, W, 3), uint8 or in [0, 1]. Raises ValueError if it is no picture or has more than 50 million pixels.
+    or (H, W, 3), uint8 or in [0, 1]. Raises ValueError if it is no picture, cannot be read, is damaged or has more than
+    50 million pixels.
     """
     original = read_image(image)
     height, width = original.shape[:2]
@@ -50,21 +52,30 @@ def read_image(image):
         return _read_array(np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image))
     if not isinstance(image, Image.Image):
         source = image if isinstance(image, str | Path) else io.BytesIO(image)
-        try:
+        with _telling_what_to_do(source):
             image = Image.open(source, formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError("this is no picture that can be read; take a PNG, JPEG, GIF, BMP or WebP file") from None
-        except Image.DecompressionBombError:
-            raise ValueError(f"this picture has far more than {MAX_PIXELS:,} pixels; make it smaller") from None
     check_size(*image.size)
-    try:
+    with _telling_what_to_do(image):
         image = ImageOps.exif_transpose(image).convert("RGBA")
-    except OSError as error:
-        raise ValueError(f"this picture is damaged: {error}; take another file") from error
     image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.BOX)
     pixels = np.asarray(image, dtype=float) / 255
     alpha = pixels[:, :, 3:]
     return pixels[:, :, :3] * alpha + (1 - alpha)  # what is transparent shows white paper
+
+
+@contextlib.contextmanager
+def _telling_what_to_do(source):
+    """Turn whatever Pillow raises for a picture into a ValueError that says what to do."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise ValueError(f"{source} cannot be read ({error.strerror}); give the path of a picture file") from None
+    except UnidentifiedImageError:
+        raise ValueError("this is no picture that can be read; take a PNG, JPEG, GIF, BMP or WebP file") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"this picture has far more than {MAX_PIXELS:,} pixels; make it smaller") from None
+    except Exception as error:  # its decoders raise errors of many kinds for damaged files
+        raise ValueError(f"this picture is damaged: {error}; take another file") from error
 
 
 def _read_array(array):

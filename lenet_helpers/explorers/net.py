@@ -5,6 +5,8 @@ import copy
 import html
 import json
 import math
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from ipywidgets.widgets.trait_types import bytes_serialization
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from lenet_helpers.data import CLASSES
 from lenet_helpers.explorers.base import HERE, Explorer, read_script, read_style
 from lenet_helpers.explorers.images import SIZE, prepare_image
 from lenet_helpers.language import _, speaking
+from lenet_helpers.shapes import run_layer
 
 MAX_IMAGES = 1000
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#d55e00", "white", "#0072b2"])  # as in the page
@@ -142,7 +146,10 @@ class NetExplorer(Explorer):
         return run_layers(self.net, X)
 
     def save(self, path, images=50):
-        """Write a page that works in any browser with no kernel and no network; it has the first ``images`` images."""
+        """Write a page that works in any browser with no kernel and no network; it has the first ``images`` images.
+
+        Raises OSError, which says what to do, if it cannot be written; a page that was there before stays whole.
+        """
         state = {name: getattr(self, name) for name in STATE}
         state["images"] = self.images[: images * 4 * SIZE * SIZE]
         state["labels"], state["predictions"] = self.labels[:images], self.predictions[:images]
@@ -161,7 +168,7 @@ class NetExplorer(Explorer):
             ("<!--TITLE-->", html.escape(title)),
         ):
             page = page.replace(mark, text, 1)
-        Path(path).write_text(page, encoding="utf-8")
+        write_whole(Path(path), page)
 
     def tell(self):
         text = _("{count} steps, {images} images; run this cell to explore the net")
@@ -174,6 +181,22 @@ class NetExplorer(Explorer):
                 figure.text(0.02, 0.5, inspect_net(self.net)[0], wrap=True, va="center", parse_math=False)
             return figure
         return draw_overview(self.layers, self.activations(), self.classes, self.caption)
+
+
+def write_whole(path, text):
+    """Write a text file, or leave what is there as it was; raise OSError, which says what to do, if this fails."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in: make the folder first")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".incoming-") as incoming:
+            (Path(incoming) / path.name).write_text(text, encoding="utf-8")
+            os.replace(Path(incoming) / path.name, path)  # complete or not there at all
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{path} cannot be written ({error.strerror}): make room in its folder and make it writable, "
+            "or give another path; what was there is unchanged",
+        ) from error
 
 
 def explore_net(net, images, labels=None, classes=None):
@@ -213,6 +236,8 @@ def copy_net(net):
     """Return a copy of the net in evaluation mode on the CPU, so that the explorer never changes the net itself."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"net must be an nn.Sequential, not {type(net).__name__}")
+    if any(map(is_lazy, [*net.parameters(), *net.buffers()])):
+        return net  # without weights it cannot be copied: find_nan says so
     return copy.deepcopy(net).cpu().float().eval()
 
 
@@ -228,15 +253,19 @@ def inspect_net(net):
 
 
 def find_nan(net):
-    """Return a message that names the first layer with NaN or infinite weights; an empty text if there is none."""
+    """Return a message that names the first layer with weights that are NaN, infinite or missing; "" if all is well."""
     for path, layer in net.named_modules():
         tensors = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+        name = f"{path} ({type(layer).__name__})"
+        if any(map(is_lazy, tensors)):
+            text = _("layer {layer} has no weights yet: call net(torch.zeros(1, 1, 28, 28)) once, and try again.")
+            return text.format(layer=name)
         if not all(tensor.isfinite().all() for tensor in tensors):
             text = _(
                 "layer {layer} has weights that are NaN or infinite: "
                 "the training has diverged. Train again with a smaller learning rate."
             )
-            return text.format(layer=f"{path} ({type(layer).__name__})")
+            return text.format(layer=name)
     return ""
 
 
@@ -261,11 +290,11 @@ def flat_layers(net, path="net"):
             yield name, layer
 
 
-def is_reshape(layer, X):
+def is_reshape(name, layer, X):
     """Return whether a layer of the learner's own only puts images into the shape (N, 1, 28, 28)."""
     if type(layer).__module__.startswith("torch.nn") or next(layer.parameters(), None) is not None:
         return False
-    return torch.equal(layer(X), X)
+    return torch.equal(run_layer(f"{name} ({type(layer).__name__})", layer, X), X)
 
 
 def run_layers(net, X):
@@ -273,14 +302,9 @@ def run_layers(net, X):
     outputs = [X[0]]
     with torch.no_grad():
         for i, (name, layer) in enumerate(flat_layers(net)):
-            if i == 0 and is_reshape(layer, X):
+            if i == 0 and is_reshape(name, layer, X):
                 continue
-            try:
-                X = layer(X)
-            except (RuntimeError, ValueError) as error:
-                text = _("{layer} does not fit its input of shape {shape}: {error}")
-                told = text.format(layer=f"{name} ({type(layer).__name__})", shape=tuple(X.shape), error=error)
-                raise ValueError(told) from error
+            X = run_layer(f"{name} ({type(layer).__name__})", layer, X)
             outputs.append(X[0])
     return outputs
 
@@ -298,7 +322,7 @@ def describe_net(net):
     """
     steps = list(flat_layers(net))
     X = torch.linspace(0, 1, SIZE * SIZE).reshape(1, 1, SIZE, SIZE)
-    if steps and is_reshape(steps[0][1], X):
+    if steps and is_reshape(*steps[0], X):
         steps = steps[1:]
     outputs, numbers = [X[0]], _Numbers()
     layers = [{"kind": "image", "name": "image", "shape": [1, SIZE, SIZE]}]

@@ -120,16 +120,22 @@ const createSources = (app) => {
   const number = numberField(_("image 0–{last}", { last: count - 1 }), choose);
   const message = element("p", { role: "alert" });
   const steps = element("div", { className: "row steps" });
+  let shown;
+  /** Take away what is told of an upload. */
+  const forget = () => {
+    message.textContent = "";
+    steps.replaceChildren();
+  };
   const pad = createPad((picture) => app.update({ index: -1, picture, caption: "your drawing" }));
   pad.node.hidden = true;
 
   const noise = () =>
     app.update({ index: -1, picture: Float32Array.from({ length: SIZE * SIZE }, Math.random), caption: "noise" });
   const upload = async (file) => {
-    message.textContent = "";
-    steps.replaceChildren();
+    forget();
     try {
       const prepared = prepareImage(await decodeFile(file));
+      shown = prepared.image;
       steps.replaceChildren(...drawSteps(prepared.steps));
       app.update({ index: -1, picture: prepared.image, caption: file.name });
     } catch (problem) {
@@ -137,7 +143,11 @@ const createSources = (app) => {
     }
   };
   const file = element("input", { type: "file", accept: "image/*" });
-  file.addEventListener("change", () => file.files.length && upload(file.files[0]));
+  file.addEventListener("change", () => {
+    const [chosen] = file.files;
+    file.value = ""; // so that the same file, corrected, can be chosen again
+    if (chosen) upload(chosen);
+  });
   const drawButton = button(_("Draw"), () => {
     pad.node.hidden = !pad.node.hidden;
     drawButton.ariaExpanded = String(!pad.node.hidden);
@@ -180,7 +190,8 @@ const createSources = (app) => {
     draw() {
       number.set(Math.max(0, app.view.index), count - 1);
       scale.value = app.view.scale;
-      if (app.view.caption !== file.files[0]?.name) steps.replaceChildren();
+      if (app.view.picture !== shown) forget();
+      shown = app.view.picture;
     },
   };
 };

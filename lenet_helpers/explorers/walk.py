@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import traitlets
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from lenet_helpers.explorers.base import Explorer, read_script, read_style
+from lenet_helpers.figures import write_plainly
 from lenet_helpers.language import _, speaking
 from lenet_helpers.shapes import output_size, walk_shapes
 
@@ -78,6 +80,9 @@ def diagnose_shape(layer, given, right, answer):
     """Return which term of a shape is wrong, with a hint; an empty text for the right shape."""
     if answer == right:
         return ""
+    if not _is_known(layer, given, right):
+        text = _("The quiz has no hint for {layer}: look up what it does to a shape.")
+        return text.format(layer=_name(layer))
     if len(answer) == len(right) - 1:
         rest = diagnose_shape(layer, given, right, (right[0], *answer))
         return " ".join([_("The batch dimension is missing: a shape starts with the number of images."), rest]).strip()
@@ -106,9 +111,17 @@ def diagnose_shape(layer, given, right, answer):
             else _("Features: The last number is how many outputs the layer has, its out_features.")
         )
     else:
-        text = _("{layer} works on each number by itself, so the shape stays as it came in.")
-        hints.append(text.format(layer=_name(layer)))
+        hints.append(_("{layer} leaves the shape as it came in.").format(layer=_name(layer)))
     return " ".join(hints)
+
+
+def _is_known(layer, given, right):
+    """Return whether a slip can be told from the shape: for other layers every hint would be a guess."""
+    if isinstance(layer, nn.Conv2d | POOLS[0] | POOLS[1]):
+        return len(right) == 4
+    if isinstance(layer, nn.Flatten):
+        return (layer.start_dim, layer.end_dim) == (1, -1)
+    return isinstance(layer, nn.Linear) or given == right
 
 
 def _diagnose_length(layer, right, answer):
@@ -154,6 +167,8 @@ def _diagnose_size(layer, axis, n, right, answer):
     if answer == right:
         return ""
     kernel, stride, dilation = (_along(axis, getattr(layer, name, 1)) for name in ("kernel_size", "stride", "dilation"))
+    ceil_mode = getattr(layer, "ceil_mode", False)
+    size = partial(output_size, ceil_mode=ceil_mode)
     padding = layer.padding
     if padding == "same":
         padding = dilation * (kernel - 1) / 2
@@ -171,23 +186,29 @@ def _diagnose_size(layer, axis, n, right, answer):
         "kernel forgotten. The window must stay inside the input and its padding, "
         "so it has fewer places than there are pixels."
     )
+    rounded_up = _("off by one. Round down: a window that does not fit as a whole is left out.")
+    rounded_down = _("ceil_mode forgotten. It rounds up: a last window that sticks out over the edge counts, too.")
+    beyond_the_edge = _("off by one. A window that starts beyond the picture and its left padding does not count.")
     cases = [
-        (padding, output_size(n, kernel, 0, stride, dilation), forgotten_padding),
-        (padding, output_size(n + padding, kernel, 0, stride, dilation), _("padding counts on both sides: 2p, not p.")),
-        (stride > 1, output_size(n, kernel, padding, 1, dilation), forgotten_stride),
+        (ceil_mode, output_size(n, kernel, padding, stride, dilation), rounded_down),
+        (padding, size(n, kernel, 0, stride, dilation), forgotten_padding),
+        (padding, size(n + padding, kernel, 0, stride, dilation), _("padding counts on both sides: 2p, not p.")),
+        (stride > 1, size(n, kernel, padding, 1, dilation), forgotten_stride),
         (stride > 1, n, forgotten_stride),
-        (stride > 1 and padding, output_size(n, kernel, 0, 1, dilation), forgotten_both),
-        (dilation > 1, output_size(n, kernel, padding, stride), forgotten_dilation),
+        (stride > 1 and padding, size(n, kernel, 0, 1, dilation), forgotten_both),
+        (dilation > 1, size(n, kernel, padding, stride), forgotten_dilation),
         (kernel > 1, n + 2 * padding, forgotten_kernel),
         (True, right - 1, _("off by one. Count the first place too: the + 1 at the end of the formula.")),
-        (stride > 1, right + 1, _("off by one. Round down: a window that does not fit as a whole is left out.")),
+        (ceil_mode, output_size(n + stride - 1, kernel, padding, stride, dilation), beyond_the_edge),
+        (stride > 1 and not ceil_mode, right + 1, rounded_up),
         (True, right + 1, _("off by one. A window of k pixels has n + 2p − k places besides the first.")),
     ]
     for applies, wrong, hint in cases:
         if applies and answer == wrong:
             return hint
     numbers = f"n = {n}, k = {kernel}, p = {padding:g}, s = {stride}, d = {dilation}"
-    return _("put {numbers} in the formula floor((n + 2p − d(k − 1) − 1) / s) + 1.").format(numbers=numbers)
+    text = _("put {numbers} in the formula {rounding}((n + 2p − d(k − 1) − 1) / s) + 1.")
+    return text.format(numbers=numbers, rounding="ceil" if ceil_mode else "floor")
 
 
 def _diagnose_flatten(given, answer):
@@ -266,7 +287,7 @@ def _bias_cases(layer, weights, outs, ins):
 
 def _along(axis, size):
     """Return the number for one axis of a setting that may be an int or a pair."""
-    return size[axis] if isinstance(size, tuple) else size
+    return size[axis] if isinstance(size, tuple | list) else size
 
 
 def _name(layer):
@@ -289,8 +310,6 @@ class WalkQuiz(Explorer):
     parameters = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, net, input_shape):
-        if not isinstance(net, nn.Sequential):
-            raise TypeError(f"net must be an nn.Sequential, got {_name(net)}")
         outputs = [row.output_shape for row in walk_shapes(net, input_shape)]
         inputs = [tuple(input_shape), *outputs]
         self._steps = {
@@ -357,6 +376,7 @@ class WalkQuiz(Explorer):
         )
         table.auto_set_font_size(False)
         table.set_fontsize(9)
+        write_plainly(*(cell.get_text() for cell in table.get_celld().values()))
         for cell in table.get_celld().values():
             cell.PAD = 0.02
             cell.set(edgecolor="#bdbdbd", linewidth=0.5)

@@ -198,7 +198,7 @@ def _draw_signed(axis, numbers, title):
     """Draw a matrix with blue for positive and orange for negative numbers."""
     limit = numbers.abs().max().item() or 1
     axis.imshow(numbers.numpy(), cmap=SIGNED, vmin=-limit, vmax=limit)
-    axis.set_title(title)
+    axis.set_title(title, parse_math=False)
 
 
 def _write_numbers(axis, numbers, is_dark):

@@ -1,6 +1,7 @@
 """The net explorer in a page, with torch as the oracle."""
 
 import copy
+import io
 import re
 import statistics
 
@@ -219,14 +220,90 @@ def test_upload_shows_its_steps(root, page, tmp_path, shoot):
     expect(root.locator(".steps figure")).to_have_count(0)
 
 
+def encode(kind):
+    """Return the bytes of a good picture file."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), (30, 60, 150)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+NO_IMAGES = {
+    "text": ("notes.txt", b"this is text"),
+    "empty": ("coat.png", b""),
+    "text of that name": ("coat.jpg", b"this is text"),
+    "JPEG cut in its header": ("coat.jpg", encode("JPEG")[:100]),
+    "PNG cut in its header": ("coat.png", encode("PNG")[:20]),
+    "SVG cut in the middle": ("coat.svg", b"<svg xmlns='http://www.w3.org/2000/svg' width='9'"),
+    "HTML": ("coat.png", b"<img src=x onerror=hacked=1><script>hacked = 1</script>"),
+}
+
+
 @pytest.mark.fault("panel and explorers", "an upload that is no image")
-def test_upload_that_is_no_image_gets_a_message(root, page):
+@pytest.mark.parametrize("kind", NO_IMAGES)
+def test_upload_that_is_no_image_gets_a_message_and_the_same_file_corrected_works(root, page, kind):
+    name, content = NO_IMAGES[kind]
     before = root.get_by_role("status", name="shown image").inner_text()
-    upload(root, "notes.txt", b"this is text", "text/plain")
-    expect(root.get_by_role("alert")).to_contain_text("notes.txt is no picture that can be read")
+    upload(root, name, content)
+    expect(root.get_by_role("alert")).to_contain_text(f"{name} is no picture that can be read")
     assert root.get_by_role("status", name="shown image").inner_text() == before
-    root.get_by_role("button", name="sandal").click()
-    expect(root.get_by_role("status", name="shown image")).to_contain_text("sandal")
+    upload(root, name, encode("PNG"))
+    expect(root.get_by_role("status", name="shown image")).to_contain_text(f"{name} → the net says")
+    expect(root.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.fault("panel and explorers", "an upload that is no image")
+@pytest.mark.parametrize("start", ["", "<script>hacked = 1</script>"])
+def test_upload_of_an_svg_runs_nothing_of_it(root, page, start):
+    """A browser draws an SVG as a picture, without what is active in it."""
+    square = "<rect width='30' height='30' fill='black' onload='hacked = 1'/>"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='40' onload='hacked = 1'>{start}{square}</svg>"
+    upload(root, "coat.svg", svg.encode(), "image/svg+xml")
+    expect(root.get_by_role("status", name="shown image")).to_contain_text("coat.svg → the net says")
+    assert picture(page).max() == 1
+    assert page.evaluate("window.hacked") is None
+
+
+@pytest.mark.fault("panel and explorers", "an upload that is no image")
+def test_the_same_file_can_be_chosen_again(root, page, tmp_path):
+    """A browser tells of a choice only if it is another file than before."""
+    file = tmp_path / "coat.png"
+    field, shown = root.get_by_label("Upload a picture"), root.get_by_role("status", name="shown image")
+    for content in (b"", encode("PNG"), b"", encode("GIF")):
+        file.write_bytes(content)
+        field.set_input_files(file)
+        expect(root.get_by_role("alert")).to_have_count(0 if content else 1)
+        assert field.evaluate("field => field.files.length") == 0, "choosing it again is a change"
+    expect(shown).to_contain_text("coat.png → the net says")
+
+
+@pytest.mark.fault("panel and explorers", "an upload that is no image")
+def test_the_message_goes_with_the_next_image(root, page, fashion):
+    shown = root.get_by_role("status", name="shown image")
+    steps = [
+        lambda: root.get_by_role("button", name="sandal").click(),
+        lambda: root.get_by_role("button", name="Noise").click(),
+        lambda: root.get_by_role("button", name="Draw").click(),
+        lambda: set_picture(page, fashion[0][8], index=8, caption="from the kernel"),
+    ]
+    for step, caption in zip(steps, ("sandal", "noise", "your drawing", "from the kernel"), strict=True):
+        upload(root, "coat.png", b"")
+        expect(root.get_by_role("alert")).to_contain_text("coat.png is no picture")
+        page.wait_for_timeout(150)  # the kernel is told of the image before
+        step()
+        expect(shown).to_contain_text(caption)
+        expect(root.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize("content", [b"no picture", encode("PNG")], ids=["bad", "good"])
+def test_the_name_of_an_upload_is_no_html(root, page, content):
+    name = '"<img src=x onerror=hacked=1>.png'
+    upload(root, name, content)
+    told = root.get_by_role("alert" if content == b"no picture" else "status").filter(has_text=name)
+    expect(told).to_be_visible()
+    page.wait_for_timeout(150)
+    assert page.evaluate("model.get('caption')") == ("image 0: ankle boot" if content == b"no picture" else name)
+    assert root.locator("img").count() == 0
+    assert page.evaluate("window.hacked") is None
 
 
 def test_huge_upload_gets_a_message(root, page, tmp_path):

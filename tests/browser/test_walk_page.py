@@ -102,7 +102,7 @@ def test_answers_from_a_cell_are_written_into_the_fields(mount, page, quiz, repl
     quiz.answer(2, "1, 6, 28, 27", "0")
     reply()
     expect(fields(root, 2)[0]).to_have_value("1, 6, 28, 27")
-    expect(root).to_contain_text("Sigmoid works on each number by itself")
+    expect(root).to_contain_text("Sigmoid leaves the shape as it came in.")
 
 
 def test_feedback_leaves_what_is_being_typed_elsewhere(mount, page, quiz, reply):
