@@ -105,12 +105,12 @@ def describe():
 
 
 def make_folder(folder):
-    """Fill a folder with the net and with the data where d2l looks for it; return the folder that kernels start in."""
+    """Fill a folder with weights, and with the data where d2l looks for it; return the folder that kernels start in."""
     raw = folder / "data" / RAW
     raw.mkdir(parents=True)
     for name, path in find_data().items():
         (raw / name).symlink_to(path.resolve())
-    torch.save(make_lenet(), folder / "net.pt")
+    torch.save(make_lenet().state_dict(), folder / "lenet.pt")
     (folder / "notebooks").mkdir()
     return folder / "notebooks"
 
@@ -120,7 +120,7 @@ def prepare(kind, plan, folder):
     learner = Learner(folder)
     learner.run(
         f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
-        f"import loops; learner = loops.{kind}('../net.pt', {plan.counts})"
+        f"import loops; learner = loops.{kind}('../lenet.pt', {plan.counts})"
     )
     return learner
 

@@ -133,7 +133,8 @@ def measure_server():
     """Return the memory in MiB of its own that a JupyterLab server takes; on a hub each learner has one."""
     with tempfile.TemporaryDirectory(prefix="server-") as folder:
         places = {f"JUPYTER_{name}_DIR": f"{folder}/{name.lower()}" for name in ("CONFIG", "DATA", "RUNTIME")}
-        options = ["--no-browser", "--allow-root", "--ServerApp.port=0", f"--ServerApp.root_dir={folder}"]
+        options = ["--no-browser", "--ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={folder}"]
+        options += ["--allow-root"] if os.geteuid() == 0 else []
         command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(command, env=os.environ | places, stderr=subprocess.DEVNULL)
         try:

@@ -22,11 +22,15 @@ def shorten(loaders, counts):
     return loaders
 
 
-def load_net(file):
-    """Return the net in ``file``; the classes of LeNet's layers are the only ones that a file may name."""
-    layers = [nn.Sequential, nn.Conv2d, nn.Sigmoid, nn.AvgPool2d, nn.Flatten, nn.Linear]
-    with torch.serialization.safe_globals(layers):
-        return torch.load(file, weights_only=True)
+def load_lenet(file):
+    """Return LeNet with the weights in ``file``."""
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 6, kernel_size=5, padding=2), nn.Sigmoid(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(6, 16, kernel_size=5), nn.Sigmoid(), nn.AvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Sigmoid(), nn.Linear(84, 10)),
+    )
+    net.load_state_dict(torch.load(file, weights_only=True))
+    return net
 
 
 def synchronize(device):
@@ -36,12 +40,12 @@ def synchronize(device):
 
 
 class D2l:
-    """The lecture note's loader, training function and curves; ``net_file`` holds the net."""
+    """The lecture note's loader, training function and curves; ``weights_file`` holds the net's weights."""
 
-    def __init__(self, net_file, counts=None):
+    def __init__(self, weights_file, counts=None):
         from d2l import torch as d2l
 
-        self.net = load_net(net_file)
+        self.net = load_lenet(weights_file)
         self.loaders = shorten(d2l.load_data_fashion_mnist(BATCH_SIZE), counts)
         self.device, self.train_ch6 = d2l.try_gpu(), d2l.train_ch6
 
@@ -58,10 +62,10 @@ class D2l:
 class Ours:
     """The same with the helpers of this course."""
 
-    def __init__(self, net_file, counts=None):
+    def __init__(self, weights_file, counts=None):
         from lenet_helpers import load_data_fashion_mnist, training
 
-        self.net = load_net(net_file)
+        self.net = load_lenet(weights_file)
         self.loaders = shorten(load_data_fashion_mnist(BATCH_SIZE), counts)
         self.device, self.training, self.reports = training.find_device(), training, []
         self.report = training.Report

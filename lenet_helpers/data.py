@@ -3,6 +3,7 @@
 import errno
 import gzip
 import hashlib
+import itertools
 import logging
 import os
 import shutil
@@ -150,7 +151,13 @@ def find_data():
             if all(_is_intact(place / name) for name in SHA256):
                 return {name: place / name for name in SHA256}
         raw.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(raw / ".lock"):  # a second kernel waits here, and then finds the files
+        lock = filelock.FileLock(raw / ".lock")
+        try:
+            held = lock.acquire(blocking=False)
+        except filelock.Timeout:
+            print(_("another kernel is fetching Fashion-MNIST: this one waits, and uses its files"), file=sys.stderr)
+            held = lock.acquire()
+        with held:
             _fetch(folder, raw)
     except FileNotFoundError:
         raise
@@ -166,6 +173,8 @@ def find_data():
 def _fetch(folder, raw):
     """Fill ``raw`` with the files that are missing or damaged, from the first source that has them."""
     tried = []
+    for left in raw.glob(".incoming-*"):  # by a kernel that was killed
+        shutil.rmtree(left, ignore_errors=True)
     for path in (raw / name for name in SHA256):
         if path.exists() and not _is_intact(path):
             _move_aside(path)
@@ -211,7 +220,8 @@ def _is_intact(path):
 
 def _move_aside(path):
     """Rename a damaged file so that nothing takes it for a complete one, and say so."""
-    aside = path.with_name(path.name + ".damaged")
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not name.exists())
     os.replace(path, aside)
     text = _("%s is damaged (its SHA-256 is wrong): moved aside to %s; getting it again")
     log.warning(text, path, aside.name)

@@ -158,7 +158,8 @@ def fail(error):
 def connect(address=None, workers=None):
     """Give a Dask client of the cluster at ``address``, or at ``LENET_DASK``, or else of one made here for the while.
 
-    The one made here has ``workers`` processes, by default one for each core, and listens to this machine alone.
+    The one made here has ``workers`` processes, by default one for each core. It listens to this machine alone, and to
+    nobody on it without the certificate that is made for it: whoever may send it tasks may run any code.
     Raises ValueError for an address that is none, and ConnectionError if nothing answers there.
     """
     from dask.distributed import Client, LocalCluster  # takes a second
@@ -170,6 +171,7 @@ def connect(address=None, workers=None):
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
+            security=True,
             silence_logs="ERROR",
         )
         with cluster, Client(cluster) as client:
@@ -246,7 +248,9 @@ def sweep(tasks, path=None, address=None, workers=None, show=True):
 def load_records(path):
     """Return the records in a file of ``sweep``, none if it is not there; raises ValueError if it holds others."""
     path, records = Path(path), []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
+        if not line.strip():
+            continue
         try:
             records.append(json.loads(line))
             identify(records[-1])
@@ -260,9 +264,9 @@ def store_record(path, record):
     """Add a record to the file; it is complete at every moment, and two sweeps may share it."""
     path = Path(path)
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        old = path.read_bytes().splitlines() if path.exists() else []  # an editor may have taken the last newline away
         incoming = path.with_name(f".{path.name}.incoming")
-        incoming.write_text(old + json.dumps(record) + "\n", encoding="utf-8")
+        incoming.write_bytes(b"\n".join([*old, json.dumps(record).encode(), b""]))
         os.replace(incoming, path)
 
 

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -124,7 +125,23 @@ def context(browser_type, browser_type_launch_args, browser_context_args, tmp_pa
 
 
 @pytest.fixture
-def page(context):
+def foreign(context):
+    """A list of the addresses beyond this machine that pages ask for; no test may end with any in it."""
+    foreign = []
+
+    def note(request):
+        place = urlsplit(request.url)
+        if place.scheme not in ("about", "blob", "data", "file") and place.hostname not in ("127.0.0.1", "localhost"):
+            foreign.append(request.url)
+
+    context.on("request", note)
+    yield foreign
+    context.remove_listener("request", note)
+    assert foreign == []
+
+
+@pytest.fixture
+def page(context, foreign):
     with context.new_page() as page:
         yield page
 

@@ -169,6 +169,14 @@ def test_cell_that_fails_tells_its_error(load, tmp_path):
             learner.run("", "y")
 
 
+def test_both_learners_train_the_net_that_the_bench_has_made(load, tmp_path):
+    net = load("bench").make_lenet()
+    torch.save(net.state_dict(), tmp_path / "lenet.pt")
+    loaded = load("loops").load_lenet(tmp_path / "lenet.pt")
+    assert repr(loaded) == repr(net)
+    torch.testing.assert_close(loaded.state_dict(), net.state_dict(), rtol=0, atol=0)
+
+
 def test_memory_watch_sees_what_a_process_takes(load):
     """A process that fills 100 MiB and waits; it is watched before it has them."""
     kernels = load("kernels")

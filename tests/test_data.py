@@ -14,6 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -253,6 +254,20 @@ def test_a_missing_file_is_fetched_alone(name, raw, world, files, caplog):
     assert not caplog.records
 
 
+def test_each_damaged_file_and_even_a_folder_in_its_place_is_kept(raw, world, files):
+    put(world / "debian", files)
+    put(raw / NAMES[0], {"mine": b"first"})
+    assert contents(data.find_data()) == files
+    put(raw, {NAMES[0]: b"second"})
+    assert contents(data.find_data()) == files
+    (raw / NAMES[0]).unlink()
+    put(raw / NAMES[0], {"mine": b"third"})
+    assert contents(data.find_data()) == files
+    kept = {f"{NAMES[0]}.damaged/mine": b"first", f"{NAMES[0]}.damaged1": b"second"}
+    kept |= {f"{NAMES[0]}.damaged2/mine": b"third"}
+    assert contents({name: raw / name for name in kept}) == kept
+
+
 def test_a_damaged_file_without_a_source_is_not_used(raw, files):
     put(raw, {**files, NAMES[0]: b""})
     with pytest.raises(FileNotFoundError, match=f"could not be found: {NAMES[0]} missing"):
@@ -449,8 +464,27 @@ def test_a_process_killed_while_fetching_leaves_nothing_that_looks_complete(fork
         assert half_done.wait(60)
     process.kill()
     process.join()
-    assert not any((raw / name).exists() for name in NAMES)
+    assert listed(raw) and not any((raw / name).exists() for name in NAMES)
     assert contents(data.find_data()) == files
+    assert {path.name for path in raw.iterdir()} <= {*NAMES, ".lock"}, "what it left half done is gone"
+
+
+@pytest.mark.fault("data", "two processes fetching at once")
+def test_a_kernel_that_waits_for_another_says_so(world, raw, files, monkeypatch):
+    put(world / "debian", files)
+    raw.mkdir(parents=True)
+    other, told = filelock.FileLock(raw / ".lock"), []
+
+    def tell(text, file):
+        told.append(text)
+        other.release()
+
+    other.acquire()
+    monkeypatch.setattr(data, "print", tell, raising=False)
+    assert contents(data.find_data()) == files
+    assert told == ["another kernel is fetching Fashion-MNIST: this one waits, and uses its files"]
+    (raw / NAMES[0]).unlink()
+    assert contents(data.find_data()) == files and len(told) == 1, "its own lock was given back"
 
 
 # --- idx files --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 TESTED = {
@@ -25,6 +26,10 @@ REQUIREMENTS = [*PROJECT["dependencies"], *(line for part in ("site", "test") fo
 def test_every_dependency_has_a_tested_version_in_its_range(line):
     requirement = Requirement(line)
     assert requirement.specifier.contains(TESTED[canonicalize_name(requirement.name)])
+
+
+def test_the_package_is_built_by_the_tested_version():
+    assert SETTINGS["build-system"]["requires"] == [f"setuptools=={TESTED['setuptools']}"]
 
 
 def test_torch_and_torchvision_are_a_pair_that_was_tried_together():

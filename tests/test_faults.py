@@ -7,6 +7,32 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from list_faults import END, README, START, TESTS, find_faults, put_in, tabulate
 
+PROMISED = {
+    "data": {
+        *("each of the four files missing", "each of the four files empty", "one flipped bit", "wrong magic"),
+        "each of the four files cut at 1 byte, at half, at the last byte",
+        *("wrong permissions", "read-only folder", "full disk", "LENET_DATA that points nowhere"),
+        *("two processes fetching at once", "download cut in the middle", "no source at all"),
+    },
+    "training": {
+        *("KeyboardInterrupt in forward, backward, evaluation", "KeyboardInterrupt in drawing"),
+        *("NaN and infinite loss", "lr 0, negative, NaN, text", "epochs 0"),
+        *("batch larger than the data", "empty loader", "train and test loaders swapped", "call twice in a row"),
+        *("a net of another shape", "a net on another device", "GPU out of memory"),
+    },
+    "panel and explorers": {
+        *("Train clicked 50 times", "Stop before the run and after the run", "sliders moved at random while training"),
+        *("cell run again ten times", "two and three panels", "kernel restart", "page reload in training"),
+        *("exception in make_net", "an upload that is no image", "closing the page in training"),
+    },
+    "notebooks": {"Run All twice", "cells in reverse order", "kernel dies in training"},
+}
+
+
+def test_every_fault_that_the_course_promises_to_survive_has_its_row():
+    faults = find_faults()
+    assert [what for area, promised in PROMISED.items() for what in promised - faults.get(area, {}).keys()] == []
+
 
 def test_the_matrix_is_up_to_date():
     text = README.read_text(encoding="utf-8")

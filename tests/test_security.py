@@ -4,22 +4,33 @@ A browser test of the same belongs to tests/browser; the rules here are for the 
 """
 
 import ast
+import datetime
+import gzip
 import importlib.metadata
 import importlib.util
+import ipaddress
 import re
+import ssl
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from nets import make_lenet
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from small_data import NAMES, listed
-from test_environment import PROJECT, TESTED
+from small_data import NAMES, contents, listed
+from test_environment import REQUIREMENTS, TESTED
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -29,7 +40,7 @@ from lenet_helpers.explorers import explore_net
 from lenet_helpers.panel import TrainPanel
 
 ROOT = Path(__file__).parents[1]
-CODE = [path for folder in ("lenet_helpers", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
+CODE = [path for folder in ("lenet_helpers", "tools", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*/*.ipynb"))
 PAGES = [path for path in sorted((ROOT / "lenet_helpers").rglob("*")) if path.suffix in (".js", ".css", ".html")]
 TEXTS = [ROOT / name for name in ("README.md", "README.zh.md", "Makefile", "environment.yml", ".ci/run")]
@@ -48,22 +59,54 @@ ATTACKS = (
 # --- JupyterLab -------------------------------------------------------------------------------------------------------
 
 UNLOCKED = re.compile(
-    r"""ip[\s"'=]+(0\.0\.0\.0|\*|::)|token=(''|""|\s|$)|token\s*=\s*(''|"")|password\s*=\s*(''|"")|"""
+    r"""(--|App\.|["'])ip\b(?=["'\s=:,])(?!["'\s=:,]+(127\.0\.0\.1|localhost)\b)|"""  # an empty one is all there are
+    r"""(token|password)(["']?\s*[=:,]?\s*(''|"")|=["']*([\s,)\]]|$))|"""
     r"""allow_origin|disable_check_xsrf|allow_remote_access|allow_unauthenticated_access"""
 )
 
 
 @pytest.mark.parametrize("path", [*CODE, *TEXTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_that_we_ship_unlocks_jupyterlab(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if UNLOCKED.search(line)] == []
-    if path.name != "open_lab.py":
-        assert "allow-root" not in "".join(lines)
+    text = path.read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if UNLOCKED.search(line)] == []
+    assert not re.search("allow.root", text) or "os.geteuid() == 0" in text
 
 
-@pytest.mark.parametrize("line", ["jupyter lab --ip=0.0.0.0", "--IdentityProvider.token=''", '"--ip=*"', "--ip ::"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("jupyter lab --ip=0.0.0.0", '"--ip=*"', "--ip ::", "--ip=", '"--ServerApp.ip="', '["--ip", "0.0.0.0"]'),
+        *('c.ServerApp.ip = ""', "c.ServerApp.ip = '0.0.0.0'", '"ip": "0.0.0.0",', "--NotebookApp.ip='*'"),
+        *(
+            "--IdentityProvider.token=''",
+            '"--IdentityProvider.token="',
+            "'--ServerApp.token=',",
+            "--ServerApp.token= x",
+        ),
+        *("--NotebookApp.token ''", "c.IdentityProvider.token = ''", '"token": ""', '["--ServerApp.token", ""]'),
+        *("--ServerApp.password=''", '"--PasswordIdentityProvider.hashed_password="', "c.ServerApp.password = ''"),
+    ],
+)
 def test_an_unlocked_jupyterlab_would_be_noticed(line):
     assert UNLOCKED.search(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('"--ip=127.0.0.1"', "c.ServerApp.ip = 'localhost'", '["--ip", "127.0.0.1"]', "`--ip` opens it to all"),
+        *(
+            "zip(*pairs)",
+            "skip = 0",
+            'f"--ServerApp.token={token}"',
+            "lab?token=0123",
+            "token = draw()",
+            "a token, too",
+        ),
+    ],
+)
+def test_a_locked_one_is_not_accused(line):
+    assert not UNLOCKED.search(line)
 
 
 def load_module(path, monkeypatch):
@@ -81,19 +124,27 @@ def command_of_make_lab(monkeypatch, tmp_path):
     return commands[0]
 
 
-def command_of_the_browser_tests(monkeypatch, tmp_path):
+def catch_command(monkeypatch, start):
     commands = []
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: commands.append(command) or pytest.fail("end"))
-    with (
-        pytest.raises(pytest.fail.Exception),
-        load_module(ROOT / "tests/browser/lab.py", monkeypatch).serve_lab(tmp_path),
-    ):
-        pass
+    with pytest.raises(pytest.fail.Exception):
+        start()
     return commands[0]
 
 
+def command_of_the_browser_tests(monkeypatch, tmp_path):
+    lab = load_module(ROOT / "tests" / "browser" / "lab.py", monkeypatch)
+    return catch_command(monkeypatch, lambda: lab.serve_lab(tmp_path).__enter__())
+
+
+def command_of_the_benchmark_of_a_class(monkeypatch, tmp_path):
+    return catch_command(monkeypatch, load_module(ROOT / "benchmarks" / "classroom.py", monkeypatch).measure_server)
+
+
 @pytest.mark.parametrize("user", [0, 1000])
-@pytest.mark.parametrize("find_command", [command_of_make_lab, command_of_the_browser_tests])
+@pytest.mark.parametrize(
+    "find_command", [command_of_make_lab, command_of_the_browser_tests, command_of_the_benchmark_of_a_class]
+)
 def test_the_lab_listens_on_loopback_with_a_token_and_as_root_only_for_root(find_command, user, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["open_lab.py"])
     monkeypatch.setattr("os.geteuid", lambda: user)
@@ -108,22 +159,37 @@ def test_the_lab_listens_on_loopback_with_a_token_and_as_root_only_for_root(find
 # --- No pickle --------------------------------------------------------------------------------------------------------
 
 
+PICKLING = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # modules
+PICKLES = re.compile(r"torch\.(save|load|serialization\.load|jit\.load|hub\..*|package\..*)|(.*\.)?read_pickle")
+
+
 def find_pickles(source):
-    """Return the calls and imports that would run code from a file."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-            found += [name for name in names if name.split(".")[0] in ("pickle", "cPickle", "dill", "joblib", "shelve")]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "torch.hub.load"):
-            if not any(
-                option.arg == "weights_only" and ast.unparse(option.value) == "True" for option in node.keywords
-            ):
-                found.append(ast.unparse(node))
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("read_pickle"):
-            found.append(ast.unparse(node))
-        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
-            found.append("allow_pickle")
+    """Return what would run code from a file, or write a file that does: modules, functions and options.
+
+    A function counts wherever it is named, unless it is called there for weights only.
+    """
+    tree, names, harmless, found = ast.parse(source), {}, set(), []
+    for node in ast.walk(tree):  # what each imported name stands for
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    found = [name for name in found if name.split(".")[0] in PICKLING]
+    for node in ast.walk(tree):  # a call comes before the name of its function
+        if isinstance(node, ast.Call):
+            options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+            if options.get("allow_pickle", "False") != "False":
+                found.append("allow_pickle")
+            weights_only = options.get("weights_only") == "True"
+            if weights_only or (node.args and ast.unparse(node.args[0]).endswith(".state_dict()")):
+                harmless.add(node.func)
+        elif isinstance(node, ast.Attribute | ast.Name):
+            first, *rest = ast.unparse(node).split(".")
+            name = ".".join([names.get(first, first), *rest])
+            if PICKLES.fullmatch(name) and node not in harmless:
+                found.append(name)
     return found
 
 
@@ -144,15 +210,45 @@ def test_the_notebooks_unpickle_nothing(path):
     [
         "torch.load('net.pt')",
         "torch.load('net.pt', weights_only=False)",
+        "torch.load('net.pt', weights_only=True); torch.load('net.pt')",
+        "from torch import load\nload('net.pt')",
+        "from torch import load as read\nnets = map(read, paths)",
+        "import torch as t\nt.load('net.pt')",
+        "read = torch.load\nread('net.pt')",
+        "from torch import serialization\nserialization.load('net.pt')",
+        "torch.jit.load('net.pt')",
+        "from torch import jit\njit.load('net.pt')",
+        "torch.hub.load('pytorch/vision', 'resnet18')",
+        "from torch.package import PackageImporter as P\nP('net.pt')",
+        "torch.save(net, 'net.pt')",
+        "from torch import save\nsave(net, 'net.pt')",
         "import pickle",
+        "import os, _pickle as p",
+        "import marshal",
+        "from cloudpickle import loads",
         "from dill import load",
+        "import joblib.memory",
         "np.load('a', allow_pickle=True)",
         "pd.read_pickle('a')",
+        "from pandas import read_pickle\nread_pickle('a')",
     ],
 )
 def test_what_unpickles_would_be_noticed(source):
     assert find_pickles(source)
-    assert not find_pickles("torch.load('net.pt', weights_only=True)")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.load('net.pt', weights_only=True)",
+        "import torch as t\nt.load('net.pt', weights_only=True)",
+        "torch.save(net.state_dict(), 'net.pt')",
+        "import numpy as np\nnp.load('a', allow_pickle=False)",
+        "import json\njson.load(file)\nself.load()\nload = pick()\nload(1)",
+    ],
+)
+def test_what_reads_and_writes_numbers_alone_is_not_accused(source):
+    assert not find_pickles(source)
 
 
 # --- Text that reaches HTML -------------------------------------------------------------------------------------------
@@ -283,6 +379,63 @@ def test_files_are_fetched_over_tls_only():
         assert set(re.findall(r"http://[\w.]+", path.read_text(encoding="utf-8"))) <= {"http://www.w3.org"}, path
 
 
+UNVERIFIED = (
+    r"_create_unverified_context|_https_verify|CERT_NONE|check_hostname\s*=\s*False|verify\s*=\s*False|--insecure"
+)
+
+
+@pytest.mark.parametrize("path", [*CODE, *TEXTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_certificate_is_taken_unseen(path):
+    assert not re.search(UNVERIFIED, path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def self_signed(files, tmp_path):
+    """An HTTPS mirror on this machine: an object with its ``url``, its ``certificate`` and what it was ``asked`` for.
+
+    Nobody but the mirror itself vouches for it.
+    """
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirror")])
+    now, here = datetime.datetime.now(datetime.UTC), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).add_extension(x509.SubjectAlternativeName([here]), critical=False)
+    builder = builder.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(*form))
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    asked = []
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(gzip.compress(files[self.path.strip("/").removesuffix(".gz")]))
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Mirror) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, tmp_path / "key.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_port}/"
+        yield SimpleNamespace(url=url, certificate=certificate, asked=asked)
+        server.shutdown()
+
+
+def test_a_mirror_that_only_vouches_for_itself_is_refused(self_signed, mirror, raw, files, monkeypatch):
+    monkeypatch.setattr(data, "MIRRORS", (self_signed.url,))
+    told = f"the mirror {self_signed.url}: .*certificate verify failed: self.signed certificate"
+    with pytest.raises(FileNotFoundError, match=told):
+        data.find_data()
+    assert listed(raw) == set() and self_signed.asked == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(self_signed.certificate))  # and its certificate was all that is wrong
+    assert contents(data.find_data()) == files
+
+
 @pytest.mark.parametrize("index", range(4))
 def test_a_mirror_with_another_file_is_not_believed(index, mirror, raw, files):
     right, files[NAMES[index]] = files[NAMES[index]], files[NAMES[(index + 2) % 4]]
@@ -311,7 +464,7 @@ def walk_requirements(lines, seen):
 
 def test_every_package_that_is_installed_for_the_course_has_a_tested_version():
     seen = set()
-    walk_requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]], seen)
+    walk_requirements(REQUIREMENTS, seen)
     names = {name for name, _ in seen}
     assert len(names) > 50
     assert sorted(names - set(TESTED)) == [], "run `make constraints` after the tests pass with these packages"

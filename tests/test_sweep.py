@@ -1,5 +1,6 @@
 """The sweep: on processes of its own and on a cluster, with workers that die, runs that fail, and interrupts."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -20,7 +21,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from dask.distributed import Client
+from dask.distributed import Client, Security, rpc
 from torch import nn
 
 from lenet_helpers import sweep as module
@@ -115,12 +116,24 @@ def test_own_processes_give_the_serial_numbers_and_end(serial, capfd, monkeypatc
     assert not [child for child in left if "resource_tracker" not in " ".join(child.cmdline())]
 
 
-def test_own_cluster_listens_to_this_machine_alone(monkeypatch):
+def test_own_cluster_listens_to_this_machine_alone_and_to_no_stranger_on_it(monkeypatch):
     monkeypatch.delenv("LENET_DASK", raising=False)
     with connect(workers=1) as client:
         processes = [psutil.Process(), *map(psutil.Process, client.run(os.getpid).values())]
         places = [c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
-    assert len(places) > 1 and set(places) == {"127.0.0.1"}
+        assert len(places) > 1 and set(places) == {"127.0.0.1"}
+        ((worker, about),) = client.scheduler_info()["workers"].items()
+        for address in (client.scheduler.address, worker, about["nanny"]):
+            assert asyncio.run(call(address, client.security))
+            for place, credentials in ((address, Security.temporary()), (address.replace("tls", "tcp"), Security())):
+                with pytest.raises(OSError):
+                    asyncio.run(call(place, credentials))
+
+
+async def call(address, security):
+    """Ask a scheduler or worker who it is, with the credentials of ``security``."""
+    async with rpc(address, connection_args=security.get_connection_args("client"), timeout=20) as there:
+        return await there.identity()
 
 
 def test_killed_worker_costs_no_record(cluster, serial):
@@ -369,6 +382,15 @@ def test_sweeps_may_share_a_file_and_leave_nothing_else(tmp_path):
     assert {place.name for place in tmp_path.iterdir()} <= {path.name, f".{path.name}.lock"}
 
 
+@pytest.mark.parametrize("edit", [str.rstrip, lambda text: f"\n{text}\n\n", lambda text: text.replace("\n", "\r\n")])
+def test_what_an_editor_does_to_the_ends_of_lines_harms_no_record(edit, tmp_path):
+    path = tmp_path / "records.jsonl"
+    first, second = (describe_task(task) | {"epochs": []} for task in TASKS[:2])
+    path.write_bytes(edit(json.dumps(first) + "\n").encode())
+    store_record(path, second)
+    assert load_records(path) == [first, second]
+
+
 def test_next_call_trains_what_is_missing_or_has_changed(run, serial):
     first, shown = run(TASKS[:2])
     assert len(shown) == 2
@@ -540,15 +562,15 @@ def test_what_is_no_list_of_tasks_is_refused(tmp_path):
         sweep(TASKS, tmp_path / "nowhere" / "records.jsonl")
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"lr": 0.1}'])
+@pytest.mark.parametrize("line", [b"{", b"[]", b"{}", b'{"lr": 0.1}', b"\xe9", b"\x89PNG\0"])
 def test_file_of_something_else_is_refused_and_kept(line, tmp_path):
     path = tmp_path / "records.jsonl"
-    text = json.dumps(describe_task(TASKS[0]) | {"epochs": []}) + "\n" + line + "\n"
-    path.write_text(text)
+    text = json.dumps(describe_task(TASKS[0]) | {"epochs": []}).encode() + b"\n" + line + b"\n"
+    path.write_bytes(text)
     message = r"^line 2 of .*records\.jsonl is no record of a sweep: delete the line or the file$"
     with pytest.raises(ValueError, match=message):
         sweep(TASKS, path)
-    assert path.read_text() == text
+    assert path.read_bytes() == text
 
 
 def test_numpy_values_are_the_same_settings():
@@ -627,6 +649,9 @@ def test_heat_map_has_the_means_and_empty_cells():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1"]
     assert (axes.get_ylabel(), bar.get_ylabel()) == ("seed", "mean validation acc")
     np.testing.assert_allclose(axes.get_images()[0].get_array().filled(np.nan), np.full((2, 2), 0.6))
+    task = Task(RECIPES["mlp"], labels={"cost $^{": "$x_{$"})  # matplotlib would read a formula, and a broken one
+    axes, _ = (picture := show_records([describe_task(task)])).axes
+    assert picture._repr_png_() and axes.get_xticklabels()[0].get_text() == "$x_{$"
     (axes, _) = show_records([describe_task(TASKS[0])]).axes  # a single run that has not begun
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lr", "seed")
 

@@ -1,6 +1,7 @@
 """Write the notebooks without solutions, answers and outputs to build/handout, to give to a class.
 
 Each ends in a cell that says which checks its learner has passed. The files that the cells read go along.
+What was in build/handout before is removed, so work in a copy of it.
 """
 
 import re

@@ -126,6 +126,11 @@ def test_after_a_restart_the_panel_does_not_pretend_to_work(run_cells, shoot):
     expect(panel.notice).to_contain_text("No longer connected", timeout=20_000)
     expect(panel.scope.locator(".lenet-controls")).to_have_attribute("inert", "")
     shoot("panel_restarted")
+    run_all_and_train(notebook, panel)
+
+
+def run_all_and_train(notebook, panel):
+    """Do what the panel advises after its kernel is gone, and train with the panel that is there then."""
     notebook.wait_for_kernel()
     notebook.run_all()
     expect(panel.status).to_contain_text("Ready")
@@ -134,6 +139,23 @@ def test_after_a_restart_the_panel_does_not_pretend_to_work(run_cells, shoot):
     panel.wait_for_epoch(0.05)
     panel.stop.click()
     expect(panel.status).to_contain_text("Stopped")
+
+
+@pytest.mark.fault("notebooks", "kernel dies in training")
+def test_after_a_kernel_that_died_in_training_the_panel_says_so(run_cells, page, shoot):
+    notebook = run_cells("died", "panel = TrainPanel(make_net, *data)\npanel", "1")
+    panel = Panel(notebook.cell(1))
+    panel.train.click()
+    panel.wait_for_epoch(0.05)
+    notebook.cell(2).locator(".cm-content").fill("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    notebook.run_cell(2, wait=False)
+    expect(page.get_by_role("dialog")).to_contain_text("appears to have died", timeout=60_000)
+    page.get_by_role("dialog").get_by_role("button", name="Ok").click()
+    expect(panel.notice).to_contain_text("No longer connected", timeout=20_000)
+    expect(panel.scope.locator(".lenet-controls")).to_have_attribute("inert", "")
+    shoot("panel_died")
+    notebook.cell(2).locator(".cm-content").fill("1")
+    run_all_and_train(notebook, panel)
 
 
 def test_a_cell_that_waits_can_be_interrupted(run_cells):
