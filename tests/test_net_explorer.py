@@ -113,6 +113,8 @@ def test_every_kind_of_layer_is_described():
     Z = torch.randn(1, 4, 2, 2)
     scale, shift = weights[64:72].view(2, 4, 1, 1)
     torch.testing.assert_close(Z * scale + shift, norm.eval()(Z))
+    scale, shift = weights[72:80].view(2, 4, 1, 1)  # without weight and bias
+    torch.testing.assert_close(Z * scale + shift, net[6].eval()(Z))
 
 
 def test_classes_are_numbered_where_the_net_has_not_ten_outputs():
@@ -217,8 +219,8 @@ def test_message_names_the_unknown_layer(net, name):
             "net[1] (Linear) reads maps of shape (6, 24, 24); put nn.Flatten() before it",
         ),
         (
-            nn.Sequential(nn.Conv2d(1, 6, 5), nn.Sigmoid()),
-            "the last layer must be a Linear with one output per class; here it is net[1] (Sigmoid)",
+            nn.Sequential(nn.Conv2d(1, 6, 5), nn.Sigmoid(), nn.Tanh()),
+            "the last layer must be a Linear with one output per class; here it is net[2] (Tanh)",
         ),
         (nn.Sequential(), "the last layer must be a Linear with one output per class; here it is net, which is empty"),
         (

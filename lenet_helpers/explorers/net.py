@@ -324,7 +324,7 @@ def describe_net(net):
     X = torch.linspace(0, 1, SIZE * SIZE).reshape(1, 1, SIZE, SIZE)
     if steps and is_reshape(*steps[0], X):
         steps = steps[1:]
-    outputs, numbers = [X[0]], _Numbers()
+    numbers = _Numbers()
     layers = [{"kind": "image", "name": "image", "shape": [1, SIZE, SIZE]}]
     known = [describe_layer(name, layer, numbers) for name, layer in steps]
     outputs = run_layers(net, X)
