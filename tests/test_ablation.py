@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dask.distributed import LocalCluster
 
 from lenet_helpers.checks import BUDGET
 from lenet_helpers.figures import show_ablation
 from lenet_helpers.recipes import RECIPES, RESULTS, describe_recipe, load_ablation
-from lenet_helpers.sweep import Task, connect, train_task
+from lenet_helpers.sweep import Task, train_task
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 
@@ -19,8 +20,9 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "ablation.py"
 @pytest.fixture(scope="module")
 def address():
     """A cluster for all tests of this file, which saves them the start of processes."""
-    with connect(workers=1) as client:
-        yield client.scheduler.address
+    loopback = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=1, threads_per_worker=1, silence_logs="ERROR", **loopback) as cluster:
+        yield cluster.scheduler_address
 
 
 @pytest.fixture

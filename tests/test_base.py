@@ -1,6 +1,7 @@
 """What the explorers share: one text for the page's script and one for its style, and an end when their cell reruns."""
 
 import gc
+import sys
 import weakref
 from pathlib import Path
 
@@ -63,9 +64,11 @@ class Notebook:
     """A notebook's shell without its page: ``run(cell, code)`` runs a cell, and returns what it shows."""
 
     def __init__(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # a shell puts its own there
         self.shell = InteractiveShell()
         self.shell.kernel, self.shell.get_parent = self, lambda: self.request
-        self.shell.user_ns |= vars(explorers) | {"net": make_lenet(), "X": IMAGES, "y": LABELS}
+        self.shell.user_ns |= {name: value for name, value in vars(explorers).items() if not name.startswith("_")}
+        self.shell.user_ns |= {"net": make_lenet(), "X": IMAGES, "y": LABELS}
         for module in (base, panel):
             monkeypatch.setattr(module, "get_ipython", lambda: self.shell)
         monkeypatch.setattr(base, "to_png", lambda figure: b"")  # which takes longest
