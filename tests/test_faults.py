@@ -24,6 +24,7 @@ PROMISED = {
         *("Train clicked 50 times", "Stop before the run and after the run", "sliders moved at random while training"),
         *("cell run again ten times", "two and three panels", "kernel restart", "page reload in training"),
         *("exception in make_net", "an upload that is no image", "closing the page in training"),
+        *("controls of explorers used at random", "page reload while explorers are shown"),
     },
     "notebooks": {"Run All twice", "cells in reverse order", "kernel dies in training"},
 }
