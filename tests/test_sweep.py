@@ -1,6 +1,5 @@
 """The sweep: on processes of its own and on a cluster, with workers that die, runs that fail, and interrupts."""
 
-import asyncio
 import base64
 import contextlib
 import json
@@ -124,10 +123,10 @@ def test_own_cluster_listens_to_this_machine_alone_and_to_no_stranger_on_it(monk
         assert len(places) > 1 and set(places) == {"127.0.0.1"}
         ((worker, about),) = client.scheduler_info()["workers"].items()
         for address in (client.scheduler.address, worker, about["nanny"]):
-            assert asyncio.run(call(address, client.security))
+            assert client.sync(call, address, client.security)
             for place, credentials in ((address, Security.temporary()), (address.replace("tls", "tcp"), Security())):
                 with pytest.raises(OSError):
-                    asyncio.run(call(place, credentials))
+                    client.sync(call, place, credentials)
 
 
 async def call(address, security):
