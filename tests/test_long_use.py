@@ -67,7 +67,7 @@ def test_200_runs_in_one_kernel(learner, capsys, runs_of_the_cell):
             learner.run(PANEL)
         learner.run(TRAIN)
         counts.append(learner.count())
-    warm, last = counts[9], counts[-1]  # the memory of the allocator grows for some 80 runs, then no more
+    warm, last = counts[9], counts[-1]  # memory levels off after 70 to 140 runs
     tell(capsys, f"200 runs, {runs_of_the_cell} panels", warm, last)
     assert (last["threads"], last["comms"]) == (warm["threads"], warm["comms"])
     assert last["figures"] == 0
