@@ -20,6 +20,7 @@ from IPython import get_ipython
 from IPython.display import display
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
+from lenet_helpers.cells import close, replace_earlier
 from lenet_helpers.curves import draw_png, draw_svg
 from lenet_helpers.language import SpeakingWidget, _, speaking
 from lenet_helpers.training import (
@@ -76,10 +77,7 @@ class TrainPanel:
         self._build_widgets(lr, num_epochs, seed)
         self._draw()
         self._enter("ready")
-        self._cell, self._execution = find_cell()
-        for panel in list(_panels):
-            if self._cell is not None and panel._cell == self._cell and panel._execution != self._execution:
-                panel._retire()  # its cell runs again, and shows this panel in its place
+        replace_earlier(self)
         _panels.add(self)
         hear_interrupts()
 
@@ -673,26 +671,6 @@ def tabulate(runs):
     heads = "".join(f'<th scope="col">{name}</th>' for name in names)
     caption = _("Runs, with the best and the last test accuracy")
     return f'<table class="lenet-runs"><caption>{caption}</caption><tr>{heads}</tr>{"".join(rows)}</table>'
-
-
-def close(widget):
-    """Close a widget, its children, and their layouts and styles."""
-    for name in widget.keys:
-        value = getattr(widget, name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, widgets.Widget):
-                close(part)
-    widget.close()
-
-
-def find_cell():
-    """Return which cell is running, and which of its executions this is; (None, None) outside a notebook."""
-    shell = get_ipython()
-    if getattr(shell, "kernel", None) is None:
-        return None, None
-    request = shell.get_parent()
-    cell = request.get("metadata", {}).get("cellId") or request.get("content", {}).get("code")
-    return cell, request.get("header", {}).get("msg_id")
 
 
 def hear_interrupts():

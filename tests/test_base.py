@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nets import make_lenet
 
 import lenet_helpers
-from lenet_helpers import explorers, panel
+from lenet_helpers import cells, explorers
 from lenet_helpers.explorers import base
 from lenet_helpers.explorers.base import read_script, read_style
 from lenet_helpers.explorers.net import join_scripts, join_styles, synced_bytes
@@ -69,7 +69,7 @@ class Notebook:
         self.shell.kernel, self.shell.get_parent = self, lambda: self.request
         self.shell.user_ns |= {name: value for name, value in vars(explorers).items() if not name.startswith("_")}
         self.shell.user_ns |= {"net": make_lenet(), "X": IMAGES, "y": LABELS}
-        for module in (base, panel):
+        for module in (base, cells):
             monkeypatch.setattr(module, "get_ipython", lambda: self.shell)
         monkeypatch.setattr(base, "to_png", lambda figure: b"")  # which takes longest
         self.executions = 0

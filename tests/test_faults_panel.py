@@ -14,7 +14,7 @@ from test_panel import Gate, go_through, load, make_net, on_the_cpu, wait_for  #
 from torch import nn
 from traitlets import TraitError
 
-from lenet_helpers import evaluate_accuracy_gpu, language
+from lenet_helpers import cells, evaluate_accuracy_gpu, language
 from lenet_helpers import panel as panel_module
 from lenet_helpers.panel import LR_MAX, LR_MIN, TrainPanel
 
@@ -149,7 +149,7 @@ def test_a_learning_rate_that_is_no_number_is_refused_and_the_old_one_stays(valu
 def test_ten_runs_of_the_cell_leave_one_training(monkeypatch):
     panels = []
     for execution in range(10):
-        monkeypatch.setattr(panel_module, "find_cell", lambda execution=execution: ("cell 4", execution))
+        monkeypatch.setattr(cells, "find_cell", lambda execution=execution: ("cell 4", execution))
         panels.append(TrainPanel(make_net, *load(32, 3200), num_epochs=30).start())
     *old, last = panels
     for panel in old:

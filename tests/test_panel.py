@@ -20,8 +20,8 @@ from nets import make_lenet
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
+from lenet_helpers import cells, train_ch6
 from lenet_helpers import panel as panel_module
-from lenet_helpers import train_ch6
 from lenet_helpers.curves import draw_svg
 from lenet_helpers.data import FashionMNIST, batch_loader
 from lenet_helpers.panel import Run, TrainPanel, is_guessing, load_anew, read_batch_size, tabulate
@@ -469,7 +469,7 @@ def test_a_waiting_panel_can_be_stopped(gate, gated):
 @pytest.mark.fault("panel and explorers", "cell run again ten times")
 def test_running_the_cell_again_stops_the_old_run(gate, monkeypatch):
     place = {"now": ("cell 4", "first")}
-    monkeypatch.setattr(panel_module, "find_cell", lambda: place["now"])
+    monkeypatch.setattr(cells, "find_cell", lambda: place["now"])
     old = TrainPanel(lambda: nn.Sequential(gate, make_net()), *load(32))
     beside = TrainPanel(make_net, *load(32))  # a second panel of the same cell does not stop the first
     old.start()
@@ -486,7 +486,7 @@ def test_running_the_cell_again_stops_the_old_run(gate, monkeypatch):
 
 def test_a_panel_that_is_replaced_closes_its_widgets_and_keeps_its_results(monkeypatch):
     place = {"now": ("cell 4", "first")}
-    monkeypatch.setattr(panel_module, "find_cell", lambda: place["now"])
+    monkeypatch.setattr(cells, "find_cell", lambda: place["now"])
     open_comms = comm.get_comm_manager().comms  # one for each widget, layout and style
     before = set(open_comms)
     old = TrainPanel(make_net, *load(32), num_epochs=1)
@@ -881,11 +881,11 @@ def test_interrupts_are_left_to_a_kernel_that_runs_cells_in_another_thread(kerne
 )
 def test_a_cell_is_known_by_its_id_or_else_by_its_code(request_, found, monkeypatch):
     shell = SimpleNamespace(kernel=object(), get_parent=lambda: request_)
-    monkeypatch.setattr(panel_module, "get_ipython", lambda: shell)
-    assert panel_module.find_cell() == found
+    monkeypatch.setattr(cells, "get_ipython", lambda: shell)
+    assert cells.find_cell() == found
     for outside in (None, SimpleNamespace(kernel=None), SimpleNamespace()):
-        monkeypatch.setattr(panel_module, "get_ipython", lambda outside=outside: outside)
-        assert panel_module.find_cell() == (None, None)
+        monkeypatch.setattr(cells, "get_ipython", lambda outside=outside: outside)
+        assert cells.find_cell() == (None, None)
 
 
 def plain_loaders(batch_size):

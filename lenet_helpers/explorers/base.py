@@ -2,18 +2,15 @@
 
 import base64
 import io
-import weakref
 from pathlib import Path
 
 import anywidget
 from IPython import get_ipython
 
+from lenet_helpers.cells import close, replace_earlier
 from lenet_helpers.language import SpeakingWidget, _, speaking
-from lenet_helpers.panel import close, find_cell
 
 HERE = Path(__file__).parent
-
-_explorers = weakref.WeakSet()
 
 
 def read_script(name):
@@ -37,16 +34,6 @@ def to_png(figure):
     return buffer.getvalue()
 
 
-def retire(explorer):
-    """Take a widget out of the page and the kernel, and out of IPython's ``Out``, which would keep all its images."""
-    close(explorer)
-    shell = get_ipython()
-    outputs = getattr(shell, "user_ns", {}).get("_oh", {})
-    for number in [number for number, output in outputs.items() if output is explorer]:
-        del outputs[number]
-        shell.del_var(f"_{number}", by_name=True)
-
-
 class Explorer(SpeakingWidget, anywidget.AnyWidget):
     """A widget whose cell also stores a picture, which GitHub and untrusted notebooks show.
 
@@ -57,11 +44,16 @@ class Explorer(SpeakingWidget, anywidget.AnyWidget):
 
     def __init__(self, **state):
         super().__init__(**state)
-        self._cell, self._execution = find_cell()
-        for other in list(_explorers):
-            if self._cell is not None and other._cell == self._cell and other._execution != self._execution:
-                retire(other)  # its cell runs again, and shows this one in its place
-        _explorers.add(self)
+        replace_earlier(self)
+
+    def _retire(self):
+        """Leave the page, the kernel, and IPython's ``Out``, which would keep all images."""
+        close(self)
+        shell = get_ipython()
+        outputs = getattr(shell, "user_ns", {}).get("_oh", {})
+        for number in [number for number, output in outputs.items() if output is self]:
+            del outputs[number]
+            shell.del_var(f"_{number}", by_name=True)
 
     def figure(self):
         """Return a matplotlib Figure of the present state."""
