@@ -396,10 +396,11 @@ def self_signed(files, tmp_path):
     Nobody but the mirror itself vouches for it.
     """
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirror")])
-    now, here = datetime.datetime.now(datetime.UTC), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    begin, end = datetime.datetime(2000, 1, 1), datetime.datetime(2100, 1, 1)  # whatever the clock says
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).add_extension(x509.SubjectAlternativeName([here]), critical=False)
-    builder = builder.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
+    builder = builder.not_valid_before(begin).not_valid_after(end)
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (tmp_path / "key.pem").write_bytes(key.private_bytes(*form))
     certificate = tmp_path / "certificate.pem"

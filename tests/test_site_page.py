@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import locale
 import sys
 import threading
 from pathlib import Path
@@ -30,8 +31,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Build site and slides, and serve them; gives the address."""
-    folder = tmp_path_factory.mktemp("build")
+    folder, spoken = tmp_path_factory.mktemp("build"), locale.setlocale(locale.LC_ALL)
     assert publish.build_site(folder / "site") == 0, "Sphinx warned: see its output"
+    assert locale.setlocale(locale.LC_ALL) == spoken, "tests that follow would meet errors in the user's language"
     for edition in EDITIONS:
         publish.make_slides(ROOT / "notebooks" / edition / "01_build_the_encoder.ipynb", folder / "slides")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))

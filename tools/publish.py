@@ -7,6 +7,7 @@ tools/publish.py slides NOTEBOOK ...    write build/slides/EDITION/NAME.html, fo
 
 import ast
 import base64
+import locale
 import mimetypes
 import re
 import shutil
@@ -62,7 +63,7 @@ def build_site(folder):
     for old in (folder, source):
         shutil.rmtree(old, ignore_errors=True)
     shutil.copytree(ROOT / "img", source / "img")
-    status = 0
+    status, spoken = 0, locale.setlocale(locale.LC_ALL)
     for edition, language in LANGUAGES.items():
         pages = source / "notebooks" / edition
         shutil.copytree(SITE / edition, pages)
@@ -85,6 +86,7 @@ def build_site(folder):
         doctrees = str(source / "doctrees" / edition)
         command = ["-q", "-W", "--keep-going", "-c", str(SITE), "-d", doctrees, *settings]
         status |= sphinx_build([*command, str(pages), str(folder / edition)])
+    locale.setlocale(locale.LC_ALL, spoken)  # Sphinx has taken the user's, in which errors and decimal points differ
     shutil.rmtree(folder / "jupyter_execute")  # what myst-nb works with
     shutil.copy(SITE / "index.html", folder)
     save_explorers(folder)
