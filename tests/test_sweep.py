@@ -467,7 +467,8 @@ def test_interrupted_sweep_goes_on_and_leaves_no_process(how, run, serial, tmp_p
     command = [sys.executable, script, tasks, path]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(path.exists, "the first record")
+        wait_for(lambda: path.exists() or process.poll() is not None, "the first record")
+        assert path.exists(), process.communicate()[1]
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(how)
         errors = process.communicate(timeout=600)[1]
