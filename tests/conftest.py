@@ -1,6 +1,7 @@
 """Fixtures that several test files share: real test images, a net that was trained for a few seconds, and a browser."""
 
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,16 @@ SHOTS = Path(__file__).parent / "browser" / "shots"  # screenshots, ignored by g
 def one_thread():
     """Small tensors gain nothing from several threads, and on a busy machine these wait for one another."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_panel_trains_on():
+    """After each test its panels have ended their training: the next test's would have to wait for its turn."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "TrainPanel":
+            thread.join(60)
+            assert not thread.is_alive(), "a panel of this test trains on"
 
 
 def read_images(name, count):
