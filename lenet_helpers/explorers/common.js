@@ -21,6 +21,33 @@ const keepKeys = (node) => {
   for (const event of ["focusin", "keydown", "keyup"]) node.addEventListener(event, keep, true);
 };
 
+const REST = 80; // milliseconds without a change after which the kernel hears of it
+
+/**
+ * Return `change`, which sets values of the model and tells the kernel once the learner rests, and `end` to stop that.
+ * What the kernel answers to an earlier change comes in the meantime, and must not put the learner back there.
+ */
+const tellAtRest = (model) => {
+  let untold = {};
+  let timer;
+  const keep = () => model.set(untold);
+  model.on("change", keep);
+  const change = (values) => {
+    Object.assign(untold, values);
+    model.set(values);
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      untold = {};
+      model.save_changes();
+    }, REST);
+  };
+  const end = () => {
+    clearTimeout(timer);
+    model.off("change", keep);
+  };
+  return { change, end };
+};
+
 /** Ink on paper: 0 is white, 1 is black. */
 const gray = (value) => {
   const level = Math.round(255 * (1 - Math.max(0, Math.min(1, value))));

@@ -67,7 +67,7 @@ export default {
       if (changes.picture) compute();
       show();
       clearTimeout(timer);
-      timer = setTimeout(sync, 80);
+      timer = setTimeout(sync, REST);
     };
 
     const caption = element("p", { role: "status", "aria-live": "polite", "aria-label": _("shown image") });

@@ -20,7 +20,6 @@ const PADDING = "#dbe9f6";
 const BORDER = "#0072b2";
 const HATCH = "#d55e00";
 const PICTURE = 342; // width of the padded input in screen pixels, at most
-const REST = 80; // milliseconds without a change after which the kernel hears of it
 
 const counted = (number) => number.toLocaleString("en-US");
 
@@ -155,12 +154,7 @@ export default {
 
     let settings, plan, pixels, cell, inputPicture, outputPicture;
 
-    let timer;
-    const change = (values) => {
-      model.set(values);
-      clearTimeout(timer);
-      timer = setTimeout(() => model.save_changes(), REST);
-    };
+    const { change, end } = tellAtRest(model);
 
     const readSettings = () => {
       const values = { kind: model.get("kind") };
@@ -361,7 +355,7 @@ export default {
     for (const [event, handler] of Object.entries(changes)) model.on(event, handler);
     restart();
     return () => {
-      clearTimeout(timer);
+      end();
       for (const [event, handler] of Object.entries(changes)) model.off(event, handler);
     };
   },

@@ -3,7 +3,6 @@
 const FRAME = "#cc0077";
 const NOT_VISITED = "#c4c4c4";
 const PICTURE = 224; // width of the image in screen pixels
-const REST = 80; // milliseconds without a move after which the kernel hears the place
 
 /** The names of the ready kernels, as the list shows them. */
 const kernelNames = () => ({
@@ -169,19 +168,13 @@ export default {
       restart();
     };
 
-    let timer;
-    const tellKernel = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => model.save_changes(), REST);
-    };
+    const { change, end } = tellAtRest(model);
 
-    const go = (row, col) => {
-      model.set({
+    const go = (row, col) =>
+      change({
         row: Math.max(0, Math.min(sums.length - 1, row)),
         col: Math.max(0, Math.min(sums[0].length - 1, col)),
       });
-      tellKernel();
-    };
 
     /** Follow a pointer over a canvas; `before` is how many pixels of the window lie above and left of it. */
     const follow = (canvas, before) => {
@@ -208,17 +201,13 @@ export default {
 
     chooser.addEventListener("change", () => {
       const k = model.get("kernels")[chooser.value].length;
-      model.set({
+      change({
         kernel_name: chooser.value,
         row: Math.min(model.get("row"), image.length - k),
         col: Math.min(model.get("col"), image[0].length - k),
       });
-      tellKernel();
     });
-    fill.addEventListener("change", () => {
-      model.set({ fill: fill.checked });
-      tellKernel();
-    });
+    fill.addEventListener("change", () => change({ fill: fill.checked }));
 
     el.classList.add("lenet", "window-explorer");
     keepKeys(el);
@@ -245,7 +234,7 @@ export default {
     for (const [event, handler] of Object.entries(changes)) model.on(event, handler);
     listKernels();
     return () => {
-      clearTimeout(timer);
+      end();
       for (const [event, handler] of Object.entries(changes)) model.off(event, handler);
     };
   },

@@ -177,6 +177,32 @@ def test_hasty_hands_leave_one_explorer_that_is_right(run_cells):
     expect(explored.notebook.errors).to_have_count(0)
 
 
+# Press a key, rest just long enough for the kernel to be told, and press it again before it has answered.
+TAP = """
+([canvas, explorer]) => new Promise((done) => {
+    const rows = [];
+    const timer = setInterval(() => {
+        rows.push(Number(explorer.dataset.row));
+        if (rows.length > 20) {
+            clearInterval(timer);
+            done(rows);
+        } else canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));
+    }, 90);
+})
+"""
+
+
+@pytest.mark.fault("panel and explorers", "explorer used while the kernel answers")
+def test_an_answer_of_the_kernel_does_not_undo_what_the_learner_has_done_since(run_cells):
+    explored = Explored(run_cells, "answers", "shapes", "window")
+    for name in ("shapes", "window"):
+        canvas = explored[name].get_by_role("application").last
+        canvas.click(position={"x": 60, "y": 2})
+        rows = canvas.evaluate(f"(canvas) => ({TAP})([canvas, canvas.closest('.lenet')])")
+        assert rows == list(range(21)), name
+        assert explored.ask(f"{name}.row") == 20
+
+
 @pytest.mark.fault("panel and explorers", "page reload while explorers are shown")
 @pytest.mark.fault("panel and explorers", "kernel restart")
 def test_explorers_live_through_a_reload_and_say_what_to_do_after_a_restart(run_cells, page, fashion):
