@@ -11,6 +11,7 @@ import pytest
 import torch
 from chromium import FLAGS, find_chromium
 from nets import make_lenet
+from playwright.sync_api import expect
 from small_data import files, fork, mirror, own, raw, world  # noqa: F401
 from torch import nn
 
@@ -131,6 +132,7 @@ def browser_context_args(browser_context_args):
 def context(browser_type, browser_type_launch_args, browser_context_args, tmp_path_factory):
     """One profile on disk for all tests: a new one for each costs more than its page, and compiles all scripts anew."""
     profile, options = tmp_path_factory.mktemp("profile"), browser_type_launch_args | browser_context_args
+    expect.set_options(timeout=20_000)  # a busy machine answers late
     with browser_type.launch_persistent_context(profile, **options) as context:
         yield context
 

@@ -5,7 +5,6 @@ import base64
 import nbformat
 import pytest
 from lab import Notebook, end_kernels, serve_lab
-from playwright.sync_api import expect
 
 SETUP = """
 from torch import nn
@@ -26,7 +25,6 @@ data = load_data_fashion_mnist(256)
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """Start a JupyterLab server for all tests of the session."""
-    expect.set_options(timeout=20_000)  # a busy machine answers late
     with serve_lab(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
 
@@ -58,6 +56,15 @@ def run_cells(lab, open_notebook):
         return opened
 
     return run
+
+
+@pytest.fixture
+def clock(page):
+    """The clock of the page, which stands still until a test moves it on; pages after this one have it, too."""
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 60)  # by then it has got there
+    yield page.clock
+    page.clock.resume()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -49,13 +48,12 @@ def serve_lab(folder):
         file = folder / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(value))
-    lab = Lab(f"http://127.0.0.1:{find_free_port()}", secrets.token_hex(16), root)
+    token = secrets.token_hex(16)
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"),
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
-        f"--port={lab.url.rpartition(':')[2]}",
-        "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={lab.token}",
+        "--port=0",  # a free one, which the server chooses
+        f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={root}",
         f"--LabApp.user_settings_dir={folder / 'settings'}",
         f"--LabApp.workspaces_dir={folder / 'workspaces'}",
@@ -65,20 +63,13 @@ def serve_lab(folder):
     with log.open("w") as output:
         server = subprocess.Popen(command, env=private_environment(folder), stdout=output, stderr=subprocess.STDOUT)
         try:
-            wait_until_it_answers(lab, server, log)
-            yield lab
+            yield find_lab(folder, token, server, log)
         finally:
             server.terminate()  # the server ends its kernels
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 server.kill()
-
-
-def find_free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def private_environment(folder):
@@ -94,13 +85,16 @@ def private_environment(folder):
     }
 
 
-def wait_until_it_answers(lab, server, log, seconds=60):
+def find_lab(folder, token, server, log, seconds=60):
+    """Return the server that was started with this folder and token once it answers."""
     deadline = time.monotonic() + seconds
     while True:
         try:
+            (info,) = folder.glob("runtime/jpserver-*.json")
+            lab = Lab(json.loads(info.read_text())["url"].rstrip("/"), token, folder / "root")
             ask(lab, "api/status")
-            return
-        except OSError as error:
+            return lab
+        except (OSError, ValueError) as error:  # there is no file yet, or half of it, or nobody listens
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}") from error
         time.sleep(0.1)
@@ -133,6 +127,7 @@ class Notebook:
     def __init__(self, page, lab, path, app="lab"):
         self.page, self.page_errors = page, []
         page.on("pageerror", self._note_error)
+        page.set_default_navigation_timeout(90_000)
         workspace = f"lab/workspaces/{secrets.token_hex(4)}/tree"  # a fresh one restores no tabs
         page.goto(f"{lab.url}/{workspace if app == 'lab' else 'notebooks'}/{path}?token={lab.token}")
         self.wait_for_kernel()
@@ -236,6 +231,13 @@ class Panel:
         self.batch_size, self.seed = self.scope.get_by_label("batch size"), self.scope.get_by_label("seed")
         self.loss = self.scope.locator("polyline[data-name='train loss']")
         self.past = self.scope.locator("polyline.past")
+
+    def stop_by(self, act):
+        """Stop the training by an action, and wait for the panel that JupyterLab then draws anew."""
+        self.scope.evaluate("panel => { panel.dataset.old = ''; }")
+        act()
+        expect(self.scope).not_to_have_attribute("data-old", "")
+        expect(self.status).to_contain_text("Stopped at epoch")
 
     def epoch(self):
         """Return how many epochs the panel says are done."""

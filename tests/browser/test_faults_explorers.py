@@ -34,7 +34,7 @@ CELLS = {
     "walk": "walk = explore_walk(net)\nwalk",
     "window": "window = explore_window(X[0])\nwindow",
 }
-COMMS = "len(comm.get_comm_manager().comms)"
+COMMS = 'sum(one.target_name == "jupyter.widget" for one in comm.get_comm_manager().comms.values())'
 NET_SAYS = """
 probabilities = net(X[7:8]).softmax(1)[0]
 winner = look.classes[probabilities.argmax()]

@@ -77,8 +77,7 @@ def test_hasty_hands_leave_one_training_and_no_error_in_the_page(run_cells):
     for _ in range(60):
         move_at_random(panel, draw)
     panel.wait_for_epoch(panel.epoch() + 0.05)
-    panel.stop.click()
-    expect(panel.status).to_contain_text("Stopped at epoch")
+    panel.stop_by(panel.stop.click)
     expect(panel.stop).to_be_disabled()
 
     for _ in range(10):

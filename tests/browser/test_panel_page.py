@@ -25,13 +25,12 @@ AROUND = f"""
 
 
 @pytest.fixture
-def panel(mount, page):
+def panel(mount, page, clock):
     """The panel of a page whose clock stands still until a test moves it on."""
-    page.clock.install()
     status = StatusLine()
     status.message = "Ready."
     mount(status, around=AROUND)
-    page.clock.run_for(100)  # the script looks for the panel in the next frame
+    clock.run_for(100)  # the script looks for the panel in the next frame
     return page.locator(".lenet-panel")
 
 

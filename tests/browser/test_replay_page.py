@@ -79,14 +79,13 @@ def test_maps_are_painted_by_value(root, training, fashion):
         np.testing.assert_allclose(part, expected, atol=1)
 
 
-def test_play_and_pause(root, page):
-    page.clock.install()
+def test_play_and_pause(root, clock):
     root.get_by_role("button", name="Play").click()
     for epoch in (1, 2):
-        page.clock.run_for(700)
+        clock.run_for(700)
         expect(root.get_by_role("status")).to_contain_text(f"After epoch {epoch} ")
     root.get_by_role("button", name="Pause").click()
-    page.clock.run_for(7000)
+    clock.run_for(7000)
     expect(root.get_by_role("status")).to_contain_text("After epoch 2 ")
 
 

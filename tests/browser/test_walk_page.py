@@ -116,12 +116,11 @@ def test_feedback_leaves_what_is_being_typed_elsewhere(mount, page, quiz, reply)
     expect(fields(root, 2)[0]).to_have_value("half an ans")
 
 
-def test_without_a_kernel_nothing_is_called_wrong(mount, page, quiz):
-    page.clock.install()
+def test_without_a_kernel_nothing_is_called_wrong(mount, page, clock, quiz):
     root = mount(quiz)
     fields(root, 1)[0].fill("1, 6, 28, 28")
     fields(root, 1)[0].press("Enter")
-    page.clock.run_for(10_000)
+    clock.run_for(10_000)
     expect(root).to_contain_text("No answer. The kernel is busy or stopped")
     expect(root.locator(".wrong")).to_have_count(0)
     page.evaluate("() => { model.send = () => { throw new Error('Cannot send'); }; }")
