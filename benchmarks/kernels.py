@@ -65,6 +65,7 @@ class MemoryWatch(threading.Thread):
         self.join()
 
     def run(self):
+        ended = False
         while True:
             total = 0.0
             for pid in list(self.pids):
@@ -72,8 +73,9 @@ class MemoryWatch(threading.Thread):
                 self.uss[pid], self.pss[pid] = max(uss, self.uss.get(pid, 0)), max(pss, self.pss.get(pid, 0))
                 total += pss
             self.together = max(self.together, total)
-            if self.done.wait(self.interval):
+            if ended:
                 return
+            ended = self.done.wait(self.interval)  # and look once more, at what there is in the end
 
 
 def read_memory(pid):

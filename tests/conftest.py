@@ -28,6 +28,12 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Each test draws the same random numbers, whichever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def no_panel_trains_on():
     """After each test its panels have ended their training: the next test's would have to wait for its turn."""
     yield
@@ -99,6 +105,8 @@ def shown():
 
 
 def pytest_configure(config):
+    for name in ("LENET_DASK", "LENET_LANGUAGE"):  # the user's; tests set their own
+        os.environ.pop(name, None)
     config.option.loadscopereorder = False  # workers take the files in the order that is set below
 
 

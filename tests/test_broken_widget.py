@@ -1,5 +1,6 @@
 """nbval notices a widget whose callback raises if a cell moves it: so the widgets of the notebooks are tested."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ NOTEBOOK = Path(__file__).parent / "broken" / "broken_widget.ipynb"
 def test_nbval_fails_on_a_broken_widget():
     options = ["-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:randomly", "--nbval", "--nbval-current-env"]
     command = [sys.executable, "-m", "pytest", *options, str(NOTEBOOK)]
-    result = subprocess.run(command, cwd=NOTEBOOK.parents[2], capture_output=True, text=True, timeout=300)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    folder = NOTEBOOK.parents[2]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "ZeroDivisionError" in result.stdout
     assert "1 failed, 3 passed" in result.stdout  # the cells before it, which move the widget without an error, pass

@@ -774,14 +774,20 @@ def test_a_real_net_that_guesses_is_warned_of(make_loaders):
     assert "2.303 is ln 10" in panel._alert.value and "larger learning rate" in panel._alert.value
 
 
-def test_an_interrupt_while_waiting_stops_the_training(gate, gated):
+def test_an_interrupt_while_waiting_stops_the_training(gate, gated, monkeypatch):
     """An interrupted join would take the thread for dead, and ipykernel would close the socket that it sends by."""
     gated.start()
     go_through(gate, 1)
+    wait = gated._ended.wait
+
+    def wait_and_be_interrupted(timeout):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return wait(timeout)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(gated._ended, "wait", wait_and_be_interrupted)
             gated.wait(20)
     finally:
         signal.signal(signal.SIGINT, before)
