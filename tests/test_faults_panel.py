@@ -370,7 +370,6 @@ def test_a_training_whose_thread_does_not_begin_leaves_the_panel_ready_for_the_n
 
 @pytest.mark.fault("panel and explorers", "the folder is deleted, or LENET_LANGUAGE changed, while training")
 def test_a_training_needs_no_folder_and_speaks_the_language_of_its_panel(gate, gated, tmp_path, monkeypatch):
-    monkeypatch.delenv("LENET_LANGUAGE", raising=False)
     monkeypatch.setattr(language, "_chosen", None)
     folder = tmp_path / "zh"
     folder.mkdir()

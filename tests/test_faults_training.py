@@ -219,7 +219,6 @@ def test_a_folder_that_is_deleted_meanwhile_does_not_cost_the_history(tmp_path, 
 
     folder = tmp_path / "course"
     folder.mkdir()
-    monkeypatch.delenv("LENET_LANGUAGE", raising=False)
     monkeypatch.setattr(language, "_chosen", None)
     monkeypatch.chdir(folder)
     assert train(make_small(DeleteFolder()))[-1]["epoch"] == 1 and not folder.exists()

@@ -29,7 +29,6 @@ import open_lab  # noqa: E402
 @pytest.fixture(autouse=True)
 def no_choice(monkeypatch):
     """Start without a chosen language."""
-    monkeypatch.delenv("LENET_LANGUAGE", raising=False)
     monkeypatch.setattr(language, "_chosen", None)
 
 

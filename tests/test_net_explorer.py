@@ -5,6 +5,7 @@ import io
 import json
 import re
 import resource
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -402,23 +403,25 @@ def test_a_saved_page_has_50_images_and_all_that_the_widget_has(tmp_path):
     assert not re.search(r"/\*(LANGUAGE|STYLE|SCRIPT|STATE)\*/|<!--TITLE-->", page)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file may grow beyond 5,000 bytes, as on a full disk."""
+    """No file may grow beyond 5,000 bytes, as on a full disk; that holds for a file that pytest writes to as well."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.fault("panel and explorers", "a page that cannot be saved")
-def test_on_a_full_disk_the_page_saved_before_stays_whole(tmp_path, request):
+def test_on_a_full_disk_the_page_saved_before_stays_whole(tmp_path):
     explorer, path = explore_net(make_lenet(), X), tmp_path / "page.html"
     explorer.save(path)
     before = path.read_bytes()
-    request.getfixturevalue("full_disk")
     says = f"[Errno 27] {path} cannot be written (File too large): make room in its folder and make it writable, "
-    with pytest.raises(OSError, match=f"^{re.escape(says)}or give another path; what was there is unchanged$"):
+    why = f"^{re.escape(says)}or give another path; what was there is unchanged$"
+    with full_disk(), pytest.raises(OSError, match=why):
         explorer.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -104,8 +104,7 @@ def run(cluster, tmp_path, capsys):
     return call
 
 
-def test_own_processes_give_the_serial_numbers_and_end(serial, capfd, monkeypatch):
-    monkeypatch.delenv("LENET_DASK", raising=False)
+def test_own_processes_give_the_serial_numbers_and_end(serial, capfd):
     before = set(psutil.Process().children(recursive=True))
     assert_same(sweep(TASKS, workers=2), serial)
     shown, errors = capfd.readouterr()
@@ -118,8 +117,7 @@ def test_own_processes_give_the_serial_numbers_and_end(serial, capfd, monkeypatc
     assert not [command for command in left if "python" in command and "resource_tracker" not in command]
 
 
-def test_own_cluster_listens_to_this_machine_alone_and_to_no_stranger_on_it(monkeypatch):
-    monkeypatch.delenv("LENET_DASK", raising=False)
+def test_own_cluster_listens_to_this_machine_alone_and_to_no_stranger_on_it():
     with connect(workers=1) as client:
         processes = [psutil.Process(), *map(psutil.Process, client.run(os.getpid).values())]
         places = [c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
